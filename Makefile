@@ -1,0 +1,66 @@
+# make demo       train VSE++ and RFE on the toy scenes, compare them, retrieve with them
+# make test       lint, unit tests, and all notebooks against their saved outputs
+# make lab        JupyterLab in notebooks/
+# make notebooks  execute all notebooks again and save their outputs
+# make bench      measure the speeds that README promises
+#
+# Each makes the virtual environment $(VENV) first if it is missing; another Python:
+# `make test PYTHON=python3.12`. Everything is installed again only if pyproject.toml changed.
+
+PYTHON ?= python3
+VENV   ?= .venv
+EXTRAS ?= notebooks,tests,offline-backbone
+
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
+BIN := $(VENV)/bin
+endif
+INSTALLED := $(VENV)/.installed
+NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
+
+.PHONY: demo test lint unit nbval lab notebooks bench clean
+
+demo: $(INSTALLED)
+	$(BIN)/python -m xmr_lib demo
+
+test: lint unit nbval
+
+lint: $(INSTALLED)
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+
+# Two workers with one thread each: small tensors lose more to many threads than they win.
+unit: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+# One notebook after the other, because the later ones reuse the runs of the earlier ones.
+nbval: $(INSTALLED)
+ifeq ($(NOTEBOOKS),)
+	@echo "notebooks/ holds no notebook: nothing to validate."
+else
+	$(BIN)/python -m pytest -q --nbval --nbval-current-env \
+	    --nbval-sanitize-with tests/nbval_sanitize.cfg $(NOTEBOOKS)
+endif
+
+lab: $(INSTALLED)
+	$(BIN)/python -m jupyter lab notebooks
+
+notebooks: $(INSTALLED)
+ifeq ($(NOTEBOOKS),)
+	@echo "notebooks/ holds no notebook: nothing to execute."
+else
+	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
+endif
+
+bench: $(INSTALLED)
+	$(BIN)/python -m xmr_lib.bench
+
+$(INSTALLED): pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable ".[$(EXTRAS)]"
+	touch $(INSTALLED)
+
+# Runs and caches are kept: they cost time.
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
