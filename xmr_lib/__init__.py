@@ -1,0 +1,1 @@
+"""Image–sentence retrieval, written to be read: RFE, SMFEA and what they build on."""

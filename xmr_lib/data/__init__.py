@@ -1,0 +1,1 @@
+"""Captioned images: drawn toy scenes, photographs, features, vocabulary and batches."""

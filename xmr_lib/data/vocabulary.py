@@ -1,0 +1,156 @@
+"""Words to numbers: tokenising without downloads, and a vocabulary that the peers can read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from xmr_lib.errors import DataError
+
+PAD, START, END, UNKNOWN = "<pad>", "<start>", "<end>", "<unk>"
+SPECIAL = (PAD, START, END, UNKNOWN)
+
+# Letters with inner apostrophes or hyphens ("don't", "t-shirt"), numbers, or a single symbol.
+_TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+(?:[.,]\d+)*|[^\w\s]", re.UNICODE)
+
+
+def tokenize(caption: str) -> list[str]:
+    """Lower-cased words, numbers and punctuation marks of a caption; any alphabet.
+
+    >>> tokenize("A man's T-shirt, 2 dogs!")
+    ['a', "man's", 't-shirt', ',', '2', 'dogs', '!']
+    """
+    return _TOKEN.findall(caption.lower())
+
+
+@dataclass(frozen=True)
+class TokenizedCaptions:
+    """Captions as one flat array of word numbers: caption `i` is `flat[starts[i]:starts[i + 1]]`.
+
+    Flat arrays make a batch a few NumPy operations instead of Python work per word.
+    """
+
+    flat: np.ndarray  # (n_words_in_all,) int32
+    starts: np.ndarray  # (n_captions + 1,) int64
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Words of each caption with its start and end marks, `(n_captions,)`."""
+        return np.diff(self.starts)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def padded(self, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The chosen captions side by side, padded with 0.
+
+        Args:
+            captions: Which captions, `(n,)`.
+
+        Returns:
+            Word numbers `(n, longest)` int64 and lengths `(n,)` int64.
+        """
+        lengths = self.lengths[captions]
+        columns = np.arange(lengths.max(initial=0))
+        inside = columns < lengths[:, None]  # (n, longest)
+        tokens = np.zeros(inside.shape, dtype=np.int64)
+        tokens[inside] = self.flat[(self.starts[captions][:, None] + columns)[inside]]
+        return tokens, lengths
+
+
+class Vocabulary:
+    """A list of known words; its first four are `<pad> <start> <end> <unk>`.
+
+    Args:
+        words: All words in the order of their numbers, with the four special ones first.
+
+    >>> vocabulary = Vocabulary.build(["a dog", "a cat"], threshold=1)
+    >>> len(vocabulary), vocabulary.words[4:]
+    (7, ('a', 'dog', 'cat'))
+    >>> vocabulary.encode(["a bird"]).flat.tolist()  # <start> a <unk> <end>
+    [1, 4, 3, 2]
+    """
+
+    def __init__(self, words: Sequence[str]) -> None:
+        if tuple(words[: len(SPECIAL)]) != SPECIAL:
+            raise DataError(f"A vocabulary must begin with {' '.join(SPECIAL)}.")
+        if len(set(words)) != len(words):
+            twice = [word for word, n in Counter(words).items() if n > 1]
+            raise DataError(f"A vocabulary holds these words twice: {', '.join(twice[:5])}.")
+        self.words = tuple(words)
+        self.index = {word: i for i, word in enumerate(self.words)}
+
+    @classmethod
+    def build(cls, captions: Iterable[str], threshold: int = 4) -> Vocabulary:
+        """All words that occur at least `threshold` times, most frequent first (ties: first seen).
+
+        Pass training captions only. The peers counted validation or even test captions too;
+        passing those as well is the way to compare with them.
+        """
+        counts = Counter(word for caption in captions for word in tokenize(caption))
+        return cls([*SPECIAL, *(w for w, n in counts.most_common() if n >= threshold)])
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def encode(self, captions: Sequence[str]) -> TokenizedCaptions:
+        """Word numbers of captions, each between `<start>` and `<end>`.
+
+        Raises:
+            DataError: A caption has no word at all; the message names its position.
+        """
+        unknown, start, end = self.index[UNKNOWN], self.index[START], self.index[END]
+        flat: list[int] = []
+        starts = [0]
+        for position, caption in enumerate(captions):
+            words = tokenize(caption)
+            if not words:
+                raise DataError(
+                    f"Caption {position} has no words ({caption!r}). Remove it or write one."
+                )
+            flat.append(start)
+            flat.extend(self.index.get(word, unknown) for word in words)
+            flat.append(end)
+            starts.append(len(flat))
+        return TokenizedCaptions(np.array(flat, dtype=np.int32), np.array(starts, dtype=np.int64))
+
+    def coverage(self, captions: Iterable[str]) -> float:
+        """Share of the captions' words that are known."""
+        words = [word for caption in captions for word in tokenize(caption)]
+        return sum(word in self.index for word in words) / max(1, len(words))
+
+    def save(self, path: str | Path) -> None:
+        """Writes the peers' JSON: `word2idx`, `idx2word` (keys are strings), `idx`."""
+        content = {
+            "word2idx": self.index,
+            "idx2word": {str(i): word for i, word in enumerate(self.words)},
+            "idx": len(self.words),
+        }
+        Path(path).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Vocabulary:
+        """Reads a vocabulary that this class or the peers' code wrote.
+
+        Raises:
+            DataError: The file is missing, not JSON, or its numbers have gaps.
+        """
+        path = Path(path)
+        try:
+            word2idx = json.loads(path.read_text(encoding="utf-8"))["word2idx"]
+            words = sorted(word2idx, key=word2idx.__getitem__)
+        except FileNotFoundError:
+            raise DataError(f"No vocabulary at {path}. Is this the folder of a run?") from None
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(
+                f"{path} is not a vocabulary ({error!r}); it needs a JSON object with word2idx."
+            ) from None
+        if [word2idx[word] for word in words] != list(range(len(words))):
+            raise DataError(f"{path}: the numbers in word2idx must be 0, 1, 2, … without gaps.")
+        return cls(words)

@@ -1,0 +1,1 @@
+"""Networks that turn pixels and words into vectors."""

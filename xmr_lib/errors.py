@@ -1,0 +1,35 @@
+"""Errors that a user can act on: each message names the file or row and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class XMRError(Exception):
+    """Base of all errors that the kit raises on purpose; the command line prints only its message."""
+
+
+class DataError(XMRError, ValueError):
+    """Input that cannot be used: the message names the file, line or row and what to do about it."""
+
+
+class MissingDependencyError(XMRError, ImportError):
+    """An optional part is not installed: the message holds the command that installs it."""
+
+
+class UnknownNameError(XMRError, KeyError):
+    """A recipe, table, backbone, … of that name does not exist."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        known = list(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        hint = (
+            f"Did you mean {' or '.join(map(repr, near))}?"
+            if near
+            else f"Known: {', '.join(known)}."
+        )
+        super().__init__(f"There is no {kind} named {name!r}. {hint}")
+
+    def __str__(self) -> str:  # KeyError would print the repr of its argument
+        return self.args[0]
