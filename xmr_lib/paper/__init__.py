@@ -19,9 +19,9 @@ from importlib import resources
 import pandas as pd
 
 from xmr_lib.errors import UnknownNameError
+from xmr_lib.evaluation import RECALLS
 from xmr_lib.paper.about import ABOUT
 
-RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
 PAPERS = {"rfe": "RFE", "smfea": "SMFEA"}
 ROMAN = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 
