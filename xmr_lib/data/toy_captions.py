@@ -1,0 +1,341 @@
+"""Writes captions of toy scenes the way people write them.
+
+Each caption tells a part of the scene: one relation, two, a list of things, or one thing and the
+place. Words come from small tables of synonyms; sentences from patterns (active, passive, fronted,
+"there is", headlines without a finite verb). Now and then the writer is vague or miscounts.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from xmr_lib.data.toy_drawing import hair_of
+from xmr_lib.data.toy_scenes import KINDS, Dice, Relation, Scene, Thing
+
+CAPTIONS_PER_SCENE = 5
+
+# Nouns of a kind, the plain one first; then vague ones.
+_NOUNS: dict[str, tuple[str, ...]] = {
+    "man": ("man", "man", "guy", "gentleman"), "woman": ("woman", "woman", "lady"),
+    "boy": ("boy", "boy", "little boy", "kid"), "girl": ("girl", "girl", "little girl"),
+    "dog": ("dog", "dog", "puppy"), "cat": ("cat", "cat", "kitten"), "horse": ("horse",),
+    "cow": ("cow",), "sheep": ("sheep",), "duck": ("duck",), "bird": ("bird",),
+    "car": ("car", "car", "automobile"), "bus": ("bus",), "bicycle": ("bicycle", "bike"),
+    "boat": ("boat", "sailboat"), "plane": ("plane", "airplane"), "kite": ("kite",),
+    "balloon": ("balloon",), "ball": ("ball", "ball", "beach ball"), "umbrella": ("umbrella",),
+    "flower": ("flower",), "bench": ("bench",), "tree": ("tree",), "house": ("house", "home"),
+}  # fmt: skip
+_VAGUE = {"people": ("person", "someone"), "animals": ("animal", "some animal"),
+          "vehicles": ("vehicle",), "toys": ("toy",)}  # fmt: skip
+_VAGUE_PERSON = {"boy": ("child", "young child"), "girl": ("child", "young child")}
+_PLURALS = {"sheep": "sheep", "man": "men", "woman": "women", "person": "people", "bus": "buses",
+            "bench": "benches", "child": "children"}  # fmt: skip
+_PRONOUNS = {"man": "he", "boy": "he", "woman": "she", "girl": "she"}
+_COUNTS = ("", "one", "two", "three", "four")
+_COLOUR_WORDS = {("tree", "orange"): ("autumn", "orange"), ("tree", "pink"): ("blossoming", "pink"),
+                 ("tree", "green"): ("green", "leafy"), ("cat", "orange"): ("orange", "ginger"),
+                 ("cow", "black"): ("black and white", "spotted"),
+                 ("cow", "brown"): ("brown and white", "spotted"),
+                 ("duck", "brown"): ("brown", "green-headed")}  # fmt: skip
+_SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("big", "large")}
+_CLOTHES = {"man": ("shirt", "sweater"), "boy": ("shirt", "cap", "t-shirt"),
+            "woman": ("dress",), "girl": ("dress",)}  # fmt: skip
+
+_PLACES: dict[str, tuple[str, ...]] = {
+    "field": ("in a field", "on the grass", "in the park", "in a meadow", "on a green lawn"),
+    "beach": ("on the beach", "at the beach", "on the sand by the sea", "by the ocean"),
+    "snow": ("in the snow", "on a snowy day", "in a snowy field", "on snow-covered ground"),
+    "street": ("on the street", "in the city", "on a city street", "in town"),
+    "lake": ("by a lake", "near the water", "at the lake", "beside a lake"),
+    "night": ("at night", "under the moon", "in the dark", "on a starry night"),
+    "desert": ("in the desert", "in a sandy desert", "on dry ground", "near a cactus"),
+    "mountains": ("in the mountains", "near some mountains", "in a valley",
+                  "with mountains in the background"),
+}  # fmt: skip
+
+
+class Words(NamedTuple):
+    """How a relation is put: about its subject, and turned round, about its object."""
+
+    finite: tuple[str, ...]  # "{subject} … {object}"
+    participle: tuple[str, ...]
+    passive: tuple[str, ...] = ()  # "{object} … {subject}"
+    passive_participle: tuple[str, ...] = ()
+    fronted: tuple[str, ...] = ()  # "… {object} {verb} {subject}"
+
+
+_WORDS: dict[str, Words] = {
+    "holding": Words(("is holding", "holds", "has", "is carrying"),
+                     ("holding", "with", "carrying"),
+                     ("is being held by", "is in the hand of"), ("held by", "carried by")),
+    "riding": Words(("is riding", "rides", "is on", "is sitting on"), ("riding", "on", "riding on"),
+                    ("is being ridden by", "is carrying"), ("ridden by", "carrying")),
+    "walking": Words(("is walking", "walks", "has a leash on", "is out with"),
+                     ("walking", "out walking", "leading"),
+                     ("is being walked by", "is on a leash held by"), ("walked by", "led by")),
+    "kicking": Words(("is kicking", "kicks", "is playing with"), ("kicking", "playing with"),
+                     ("is being kicked by", "is kicked by"), ("kicked by",)),
+    "in": Words(("is in", "is sailing in", "sits in"), ("in", "sailing in", "sitting in"),
+                ("is carrying", "has aboard"), ("carrying", "with"), ("In",)),
+    "on": Words(("is on", "is sitting on", "sits on", "is resting on"),
+                ("on", "sitting on", "sitting on top of", "perched on"),
+                ("has on it",), (), ("On", "On top of")),
+    "under": Words(("is under", "stands under", "is beneath"),
+                   ("under", "underneath", "in the shade of"),
+                   ("is above", "gives shade to"), ("above", "shading"), ("Under", "Beneath")),
+    "next to": Words(("is next to", "stands beside", "is near"),
+                     ("next to", "beside", "near", "standing next to"),
+                     ("is next to", "is beside"), ("next to", "by"), ("Next to", "Beside")),
+    "behind": Words(("is behind", "stands behind", "is partly hidden by"),
+                    ("behind", "standing behind", "half hidden by"),
+                    ("is in front of",), ("in front of",), ("Behind",)),
+    "in front of": Words(("is in front of", "stands in front of"),
+                         ("in front of", "standing in front of", "before"),
+                         ("is behind",), ("behind",), ("In front of",)),
+    "chasing": Words(("is chasing", "chases", "runs after", "is running after"),
+                     ("chasing", "running after", "following"),
+                     ("is being chased by", "runs away from", "is followed by"),
+                     ("chased by", "running from", "being chased by")),
+    "looking at": Words(("is looking at", "looks at", "watches", "is watching"),
+                        ("looking at", "watching", "staring at", "facing"),
+                        ("is being watched by", "is watched by"), ("watched by",)),
+    "flying over": Words(("is flying over", "flies over", "flies above"),
+                         ("flying over", "flying above", "in the air over"),
+                         ("is below", "is under"), ("below", "beneath"), ("Over", "Above")),
+    "jumping over": Words(("is jumping over", "jumps over", "leaps over"),
+                          ("jumping over", "leaping over", "in the air above"),
+                          ("is being jumped over by",), ("jumped over by",)),
+}  # fmt: skip
+
+
+def write(scene: Scene, seed: str) -> list[str]:
+    """Five different captions of a scene; the same seed writes the same ones."""
+    dice = Dice(f"captions {seed}")
+    captions: list[str] = []
+    while len(captions) < CAPTIONS_PER_SCENE:
+        caption = _Writer(scene, dice).caption()
+        if caption not in captions:
+            captions.append(caption)
+    return captions
+
+
+def plural(noun: str) -> str:
+    """Plural of a noun of the toy vocabulary.
+
+    >>> plural("bench"), plural("little boy"), plural("sheep")
+    ('benches', 'little boys', 'sheep')
+    """
+    head, _, last = noun.rpartition(" ")
+    many = _PLURALS.get(last, last + "s")
+    return f"{head} {many}".strip()
+
+
+def with_article(phrase: str) -> str:
+    """The phrase after "a" or "an".
+
+    >>> with_article("orange cat"), with_article("small dog")
+    ('an orange cat', 'a small dog')
+    """
+    return f"an {phrase}" if phrase[0] in "aeiou" else f"a {phrase}"
+
+
+class _Writer:
+    """One caption; remembers what it has named, to speak of it as "the dog" or "she" later."""
+
+    def __init__(self, scene: Scene, dice: Dice) -> None:
+        self.scene, self.dice = scene, dice
+        self.named: dict[int, str] = {}
+        self.plain = dice.chance(14)  # a writer in a hurry mentions no colours or sizes
+
+    def caption(self) -> str:
+        patterns = (self.one_relation, self.two_relations, self.thing_list, self.one_thing)
+        relations = len(self.scene.relations)
+        weights = (52, 30 if relations > 1 else 0, 10, 10)
+        text = self.dice.weighted(patterns[: 1 + 3], _positive(weights))()
+        if not text:
+            text = self.one_relation()
+        text = text[0].upper() + text[1:]
+        return text + self.dice.weighted((".", " .", ""), (70, 8, 22))
+
+    # -- what is named ---------------------------------------------------------------------------
+
+    def name(self, at: int, *, subject: bool = False) -> str:
+        """Noun phrase of thing `at`: "a small brown dog", later "the dog" or "she"."""
+        thing = self.scene.things[at]
+        if at in self.named:
+            pronoun = _PRONOUNS.get(thing.kind)
+            if subject and pronoun and self.dice.chance(35):
+                return pronoun
+            return f"the {self.named[at]}"
+        noun = self._noun(thing)
+        self.named[at] = noun.removeprefix("some ")
+        if noun == "someone":
+            self.named[at] = "person"
+            return noun + self._after(thing)
+        if noun.startswith("some "):
+            return noun
+        before = self._before(thing, noun)
+        phrase = " ".join([*before, noun])
+        after = self._after(thing)
+        article = self.dice.weighted(("a", "the", "one"), (86, 11, 3))
+        return (with_article(phrase) if article == "a" else f"{article} {phrase}") + after
+
+    def _noun(self, thing: Thing) -> str:
+        group = KINDS[thing.kind].group
+        if group in _VAGUE and self.dice.chance(7):
+            return self.dice.choice(_VAGUE_PERSON.get(thing.kind, _VAGUE[group]))
+        return self.dice.choice(_NOUNS[thing.kind])
+
+    def _before(self, thing: Thing, noun: str) -> list[str]:
+        """Adjectives: size, colour, hair."""
+        words: list[str] = []
+        if self.plain:
+            return words
+        person = KINDS[thing.kind].group == "people"
+        if self.dice.chance(10 if person else 24) and " " not in noun:
+            words.append(self._size(thing, person))
+        if person:
+            if thing.look % 3 == 2 and self.dice.chance(20):
+                words.append("blond")
+        elif self.dice.chance(62):
+            if thing.colour == "grey" and self.dice.chance(30):
+                words.append("gray")
+            else:
+                options = _COLOUR_WORDS.get((thing.kind, thing.colour), (thing.colour,))
+                words.append(self.dice.choice(options))
+        return words
+
+    def _size(self, thing: Thing, person: bool) -> str:
+        if person:
+            young = thing.kind in _VAGUE_PERSON
+            return "young" if young else "tall" if thing.size == "large" else "short"
+        if thing.kind == "tree" and thing.size == "large" and self.dice.chance(50):
+            return "tall"
+        return self.dice.choice(_SIZE_WORDS[thing.size])
+
+    def _after(self, thing: Thing) -> str:
+        """What a person wears, and whose hair is dark."""
+        if KINDS[thing.kind].group != "people" or self.plain:
+            return ""
+        if self.dice.chance(50):
+            cloth = self.dice.choice(_CLOTHES[thing.kind])
+            joint = self.dice.weighted(("in", "wearing"), (70, 30))
+            if self.dice.chance(12):
+                return f" in {thing.colour}"
+            return f" {joint} {with_article(f'{thing.colour} {cloth}')}"
+        if hair_of(thing.look) != "blond" and self.dice.chance(6):
+            return f" with {hair_of(thing.look)} hair"
+        return ""
+
+    def place(self) -> str:
+        return self.dice.choice(_PLACES[self.scene.background])
+
+    # -- sentences -------------------------------------------------------------------------------
+
+    def one_relation(self) -> str:
+        relation = self.dice.choice(self.scene.relations)
+        return self._set_in_place(self._clause(relation), 36)
+
+    def _set_in_place(self, clause: str, percent: int) -> str:
+        """The clause with the place, at its end or its beginning, or as it is."""
+        if not self.dice.chance(percent):
+            return clause
+        place = self.place()
+        fronted = not place.startswith("with") and not clause.split()[0] in _FRONTS
+        if fronted and self.dice.chance(22):
+            return f"{place}, {clause[0].lower()}{clause[1:]}"
+        return f"{clause} {place}"
+
+    def _clause(self, relation: Relation, *, finite: bool = False) -> str:
+        """One relation as a clause; `finite` asks for one with a verb and its subject first."""
+        words = _WORDS[relation.name]
+        subject, object_ = relation.subject, relation.object
+        passive = words.passive and self.dice.chance(18)
+        if not finite and words.fronted and self.dice.chance(9):
+            first = self.name(object_)
+            verb = self.dice.choice(("is", "there is"))
+            return f"{self.dice.choice(words.fronted)} {first} {verb} {self.name(subject)}"
+        if passive and relation.name == "on":
+            first = self.name(object_, subject=True)
+            return f"{first} has {self.name(subject)} on it"
+        if passive:
+            subject, object_ = object_, subject
+        verbs = words.passive if passive else words.finite
+        participles = words.passive_participle if passive else words.participle
+        first = self.name(subject, subject=True)
+        if finite or self.dice.chance(48):
+            return f"{first} {self.dice.choice(verbs)} {self.name(object_)}"
+        headline = f"{first} {self.dice.choice(participles)} {self.name(object_)}"
+        known = first.split()[0] in ("the", "he", "she", "some", "someone")
+        if self.dice.chance(22) and not known:
+            return f"{self.dice.choice(('There is', 'This is', 'A picture of'))} {headline}"
+        return headline
+
+    def two_relations(self) -> str:
+        first, second = self.dice.shuffled(self.scene.relations)[:2]
+        shared = {first.subject, first.object} & {second.subject, second.object}
+        if first.subject == second.subject and self.dice.chance(55):
+            one, two = _WORDS[first.name], _WORDS[second.name]
+            who = self.name(first.subject)
+            text = f"{who} {self.dice.choice(one.participle)} {self.name(first.object)}"
+            if self.dice.chance(50):
+                return f"{text} {self.dice.choice(two.finite)} {self.name(second.object)}"
+            return f"{text} and {self.dice.choice(two.participle)} {self.name(second.object)}"
+        if first.object == second.subject and self.dice.chance(40):
+            clause = self._clause(first, finite=True) if first.name != "on" else ""
+            if clause.endswith(self.named.get(first.object, "?")):
+                verb = self.dice.choice(_WORDS[second.name].finite)
+                return f"{clause} that {verb} {self.name(second.object)}"
+            self.named.clear()
+        joint = self.dice.choice((" while ", " and ", ", and ", " as "))
+        clause = self._clause(first, finite=True)
+        text = clause + joint + self._clause(second, finite=True)
+        return self._set_in_place(text, 12 if shared else 20)
+
+    def thing_list(self) -> str:
+        """Two or three things of the scene; equal ones are counted, now and then wrongly."""
+        groups: dict[str, list[int]] = {}
+        for at, thing in enumerate(self.scene.things):
+            groups.setdefault(thing.kind, []).append(at)
+        if max(map(len, groups.values())) == 1 and self.dice.chance(35):
+            groups = {}
+            for at, thing in enumerate(self.scene.things):
+                groups.setdefault(KINDS[thing.kind].group, []).append(at)
+            groups = {group: ats for group, ats in groups.items() if group in ("people", "animals")}
+        phrases = []
+        for label, ats in self.dice.shuffled(list(groups.items()))[:3]:
+            if len(ats) == 1:
+                phrases.append(self.name(ats[0]))
+            else:
+                count = len(ats) + (1 if self.dice.chance(12) else 0)
+                noun = {"people": "people", "animals": "animals"}.get(label) or plural(label)
+                some = self.dice.weighted((_COUNTS[min(count, 4)], "some", "several"), (80, 12, 8))
+                phrases.append(f"{some} {noun}")
+        if not phrases:
+            return ""
+        text = phrases[0]
+        if len(phrases) > 1:
+            text = ", ".join(phrases[:-1]) + " and " + phrases[-1]
+        return self._set_in_place(text, 70)
+
+    def one_thing(self) -> str:
+        at = self.dice.between(0, len(self.scene.things) - 1)
+        thing = self.scene.things[at]
+        name, place = self.name(at), self.place()
+        if thing.pose in ("stand", "hold") and KINDS[thing.kind].group in ("people", "animals"):
+            verb = self.dice.choice((" standing", " is standing", " stands", ""))
+        elif thing.pose == "run":
+            verb = self.dice.choice((" running", " runs", " is running"))
+        elif thing.kind in ("bird", "plane") and thing.pose == "fly":
+            verb = self.dice.choice((" flying", " flies in the sky", " is flying"))
+        else:
+            verb = ""
+        return f"{name}{verb} {place}"
+
+
+_FRONTS = {"In", "On", "Under", "Beneath", "Next", "Beside", "Behind", "Over", "Above", "There",
+           "This", "A"}  # fmt: skip
+
+
+def _positive(weights: tuple[int, ...]) -> tuple[int, ...]:
+    return weights
