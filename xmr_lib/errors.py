@@ -7,11 +7,11 @@ from collections.abc import Iterable
 
 
 class XMRError(Exception):
-    """Base of all errors that the kit raises on purpose; the command line prints only its message."""
+    """Base of all errors raised on purpose; the command line prints only the message."""
 
 
 class DataError(XMRError, ValueError):
-    """Input that cannot be used: the message names the file, line or row and what to do about it."""
+    """Unusable input: the message names the file, line or row and what to do about it."""
 
 
 class MissingDependencyError(XMRError, ImportError):

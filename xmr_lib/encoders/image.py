@@ -32,12 +32,13 @@ def rich_image_features(
     >>> rich_image_features(pooled, (1, 1, 1, 1), avg_stages=(4,), max_stages=(4,))
     tensor([[0.8000, 0.6000]])
     """
-    return l2norm(_join(pooled, stage_dims, avg_stages, max_stages))
+    return l2norm(join_stages(pooled, stage_dims, avg_stages, max_stages))
 
 
-def _join(
+def join_stages(
     pooled: Tensor, stage_dims: Sequence[int], avg_stages: Sequence[int], max_stages: Sequence[int]
 ) -> Tensor:
+    """Eq. 2 without its norm: the chosen pooled stages side by side, `(n, width)`."""
     chosen = [("max", stage) for stage in max_stages] + [("avg", stage) for stage in avg_stages]
     return torch.cat([pooled[:, stage_columns(stage_dims, *c)] for c in chosen], dim=1)
 
@@ -54,6 +55,9 @@ class ImageEncoder(nn.Module):
             before the parts are joined and normalised. Stages differ in size by orders of
             magnitude; without this, eq. 2's norm lets the largest drown the rest.
         absolute: Non-negative embeddings, for the order similarity.
+        normalise_features: Eq. 2's norm before the projection; the peers' path for precomputed
+            features leaves it out.
+        normalise: Unit vectors come out; VSE0's code leaves images as they are.
     """
 
     def __init__(
@@ -64,11 +68,14 @@ class ImageEncoder(nn.Module):
         max_stages: Sequence[int] = (),
         standardise: bool = False,
         absolute: bool = False,
+        normalise_features: bool = True,
+        normalise: bool = True,
     ) -> None:
         super().__init__()
         self.stage_dims = tuple(stage_dims)
         self.avg_stages, self.max_stages = tuple(avg_stages), tuple(max_stages)
         self.standardise, self.absolute = standardise, absolute
+        self.normalise_features, self.normalise = normalise_features, normalise
         self.register_buffer("feature_mean", torch.zeros(2 * sum(stage_dims)))
         self.register_buffer("feature_scale", torch.ones(2 * sum(stage_dims)))
         width = sum(stage_dims[s - 1] for s in (*self.avg_stages, *self.max_stages))
@@ -91,6 +98,9 @@ class ImageEncoder(nn.Module):
         """Pooled stages `(n, 2 * sum(stage_dims))` to unit vectors `(n, joint_dim)`."""
         if self.standardise:
             pooled = (pooled - self.feature_mean) / self.feature_scale
-        features = rich_image_features(pooled, self.stage_dims, self.avg_stages, self.max_stages)
-        embedded = l2norm(self.fc(features))  # (n, joint_dim)
+        join = rich_image_features if self.normalise_features else join_stages
+        features = join(pooled, self.stage_dims, self.avg_stages, self.max_stages)
+        embedded = self.fc(features)  # (n, joint_dim)
+        if self.normalise:
+            embedded = l2norm(embedded)
         return embedded.abs() if self.absolute else embedded

@@ -1,0 +1,149 @@
+"""Batches of image–caption pairs: random negatives, little padding, no per-word Python."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.vocabulary import TokenizedCaptions
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pairs of an image and one of its captions; row `i` of everything belongs to pair `i`.
+
+    Attributes:
+        images: Position of each pair's image in the data set `(b,)`; equal numbers, same image.
+        tokens: Word numbers, padded with 0, `(b, n_words)`.
+        lengths: Words of each caption `(b,)`.
+        pooled: Cached features of the backbone, `(b, 2 * sum(stage_dims))`.
+        pixels: The pictures themselves `(b, 3, height, width)`, when the backbone is trained too.
+    """
+
+    images: Tensor
+    tokens: Tensor | None = None
+    lengths: Tensor | None = None
+    pooled: Tensor | None = None
+    pixels: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def same_image(self) -> Tensor:
+        """`(b, b)`, True where image and caption belong together."""
+        return self.images[:, None] == self.images[None, :]
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The batch on another device."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Batch(
+            **{
+                name: None if value is None else value.to(device, non_blocking=non_blocking)
+                for name, value in values.items()
+            }
+        )
+
+
+class Pairs(Dataset):
+    """All image–caption pairs of a data set, fetched a batch at a time.
+
+    Args:
+        data: The images and captions.
+        tokens: The captions as word numbers, in the same order.
+        features: Pooled features of the data set that `data` was cut from `(n, width)`, maybe
+            memory-mapped; only the rows of a batch are read.
+        pictures: Gives pixels by image position; takes the place of `features`.
+    """
+
+    def __init__(
+        self,
+        data: CaptionedImages,
+        tokens: TokenizedCaptions,
+        features: np.ndarray | None = None,
+        pictures: Dataset | None = None,
+    ) -> None:
+        self.data, self.tokens = data, tokens
+        self.features, self.pictures = features, pictures
+
+    def __len__(self) -> int:
+        return self.data.n_captions
+
+    def __getitems__(self, captions: list[int]) -> Batch:
+        chosen = np.asarray(captions)
+        images = self.data.image_of_caption[chosen]
+        tokens, lengths = self.tokens.padded(chosen)
+        pooled = pixels = None
+        if self.pictures is not None:
+            pixels = torch.stack([self.pictures[int(image)] for image in images])
+        else:
+            rows = self.features[self.data.rows[images]]
+            pooled = torch.from_numpy(np.asarray(rows, dtype=np.float32))
+        return Batch(
+            torch.from_numpy(images), torch.from_numpy(tokens), torch.from_numpy(lengths),
+            pooled, pixels,
+        )  # fmt: skip
+
+    def __getitem__(self, caption: int) -> Batch:
+        return self.__getitems__([caption])
+
+
+class LengthBatches(Sampler[list[int]]):
+    """Shuffled batches of captions that are about equally long.
+
+    All captions are shuffled, cut into pools of `pool` batches, sorted by length inside a pool and
+    cut into batches, which are shuffled again: a batch's negatives stay random images, but hardly
+    anything is padded. The order depends on `seed` and the epoch alone, so that a resumed run
+    sees what an uninterrupted one would have seen.
+
+    Args:
+        lengths: Words of each caption `(n_captions,)`.
+        batch_size: Pairs in a batch; the last of an epoch may be smaller.
+        seed: Seed of the order.
+        pool: Batches in a pool; 1 gives plain random batches.
+    """
+
+    def __init__(self, lengths: np.ndarray, batch_size: int, seed: int = 0, pool: int = 16) -> None:
+        self.lengths, self.batch_size, self.seed, self.pool = lengths, batch_size, seed, pool
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the order of this epoch."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        order = rng.permutation(len(self.lengths))
+        batches = []
+        for start in range(0, len(order), self.pool * self.batch_size):
+            pool = order[start : start + self.pool * self.batch_size]
+            pool = pool[np.argsort(self.lengths[pool], kind="stable")]
+            batches += [
+                pool[i : i + self.batch_size].tolist() for i in range(0, len(pool), self.batch_size)
+            ]
+        for position in rng.permutation(len(batches)):
+            yield batches[position]
+
+
+def loader(pairs: Pairs, batch_size: int, seed: int, workers: int = 0) -> DataLoader:
+    """Training batches of `pairs`; its `batch_sampler` is the `LengthBatches`."""
+    return DataLoader(
+        pairs,
+        batch_sampler=LengthBatches(pairs.tokens.lengths, batch_size, seed),
+        collate_fn=_already_a_batch,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )
+
+
+def _already_a_batch(batch: Batch) -> Batch:
+    return batch

@@ -1,0 +1,80 @@
+"""Encoding whole data sets with a trained model, in batches of bounded size."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from xmr_lib.data.batches import Batch
+from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.images import PixelDataset
+from xmr_lib.data.vocabulary import TokenizedCaptions
+from xmr_lib.models import RetrievalModel
+from xmr_lib.similarity import Encoded
+
+
+@torch.inference_mode()
+def encode_images(
+    model: RetrievalModel,
+    data: CaptionedImages,
+    features: np.ndarray | None = None,
+    batch_size: int = 512,
+    workers: int = 2,
+) -> Encoded:
+    """Every image of `data`, in its order.
+
+    Args:
+        model: A trained model; it is left in evaluation mode.
+        data: The images.
+        features: Pooled features that `data.rows` index. A model that brings its own (fine-tuned)
+            backbone reads the pictures instead.
+        batch_size: Images at once when features are cached; pictures come 64 at a time.
+        workers: Processes that decode pictures.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    if model.backbone is not None:
+        pictures = DataLoader(
+            PixelDataset(data, backbone=model.backbone), batch_size=64, num_workers=workers
+        )
+        batches = (
+            Batch(torch.arange(len(pixels)), pixels=pixels)
+            for pixels in tqdm(pictures, desc="encode pictures", leave=False)
+        )
+    else:
+        batches = (
+            Batch(
+                torch.from_numpy(rows),
+                pooled=torch.from_numpy(np.asarray(features[rows], dtype=np.float32)),
+            )
+            for start in range(0, data.n_images, batch_size)
+            for rows in [data.rows[start : start + batch_size]]
+        )
+    return Encoded.concatenate([model.encode_images(batch.to(device)) for batch in batches])
+
+
+@torch.inference_mode()
+def encode_captions(
+    model: RetrievalModel, tokens: TokenizedCaptions, batch_size: int = 256
+) -> Encoded:
+    """Every caption, in its order; batches hold captions of similar length.
+
+    Args:
+        model: A trained model; it is left in evaluation mode.
+        tokens: Captions as word numbers.
+        batch_size: Captions at once.
+    """
+    model.eval()
+    device = next(model.parameters()).device
+    order = np.argsort(tokens.lengths, kind="stable")
+    pieces = []
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        words, lengths = (torch.from_numpy(a) for a in tokens.padded(chosen))
+        pieces.append(
+            model.encode_captions(Batch(torch.from_numpy(chosen), words, lengths).to(device))
+        )
+    back = torch.from_numpy(np.argsort(order, kind="stable"))
+    return Encoded.concatenate(pieces)[back.to(device)]

@@ -1,0 +1,233 @@
+"""Every row of the papers' tables as a recipe, under its printed name.
+
+RFE's names are parsed by their own grammar, so that combinations which the paper never printed
+work too: `avg-<stages>[-max-<stages>]-<GRU|BiGRU>[-emb-<avg|max>][ mg=<margin>]`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from xmr_lib.encoders.text import WordPooling
+from xmr_lib.errors import DataError, UnknownNameError
+from xmr_lib.losses import Negatives
+
+Scale = Literal["toy", "laptop", "paper"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained and how; `get` builds it from a name and a scale.
+
+    Attributes:
+        name: As printed in the paper's tables.
+        scale: "toy" and "laptop" shrink sizes and epochs; "paper" is the paper's own setting.
+        avg_stages: Stages C1…C4 taken by average pooling.
+        max_stages: Stages taken by max pooling.
+        standardise: Features are standardised by the training set before they are joined.
+        bidirectional: biGRU with summed final states, else a GRU's last state.
+        word_pooling: How word embeddings join the GRU's context; None leaves them out.
+        norm: "parts" as RFE eq. 6 prints it, "after" as the text beside it says.
+        project_text: A fully connected layer follows the text features (VSE++ has none).
+        word_dim: Size of a word embedding.
+        rnn_dim: Size of a GRU state.
+        joint_dim: Size of the joint space.
+        similarity: "cosine", or "order" for VSE++'s order embeddings.
+        margin: `mg` of RFE eqs. 7 and 8.
+        negatives: "hardest" in the batch, or "all".
+        warmup_epochs: First epochs trained on all negatives, which keeps a run off the plateau.
+        mask_same_image: An image's other captions in the batch are no negatives (the peers take
+            them for negatives: False).
+        epochs: Passes over the training captions.
+        batch_size: Pairs in a batch.
+        lr: Adam's learning rate at the start.
+        lr_drop_every: The rate is multiplied by `lr_drop_factor` each time so many epochs end.
+        lr_drop_factor: See `lr_drop_every`.
+        grad_clip: Largest norm of the gradient of all parameters.
+        vocabulary_threshold: Words rarer than this in the training captions become `<unk>`.
+        finetune_epochs: Epochs of a second stage that trains the CNN too.
+        finetune_lr: Learning rate of the second stage.
+    """
+
+    name: str
+    scale: Scale = "paper"
+    avg_stages: tuple[int, ...] = (4,)
+    max_stages: tuple[int, ...] = ()
+    standardise: bool = False
+    bidirectional: bool = False
+    word_pooling: WordPooling | None = None
+    norm: Literal["parts", "after"] = "parts"
+    project_text: bool = True
+    word_dim: int = 300
+    rnn_dim: int = 1024
+    joint_dim: int = 1024
+    similarity: Literal["cosine", "order"] = "cosine"
+    margin: float = 0.2
+    negatives: Negatives = "hardest"
+    warmup_epochs: int = 0
+    mask_same_image: bool = True
+    epochs: int = 36
+    batch_size: int = 128
+    lr: float = 2e-4
+    lr_drop_every: int = 15
+    lr_drop_factor: float = 0.1
+    grad_clip: float = 2.0
+    vocabulary_threshold: int = 4
+    finetune_epochs: int = 0
+    finetune_lr: float = 2e-5
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for `run.json`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Recipe:
+        """Reads what `to_json` wrote; fields added since then take their defaults."""
+        known = {field.name for field in fields(cls)}
+        tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**{k: v for k, v in tuples.items() if k in known})
+
+    @property
+    def slug(self) -> str:
+        """Folder name: the recipe's name, and a short hash when any value was overridden."""
+        plain = self.name.replace("++", "pp").replace("=", "")
+        slug = re.sub(r"[^a-z0-9.]+", "-", plain.lower()).strip("-")
+        if self == get(self.name, self.scale):
+            return slug
+        changed = json.dumps(self.to_json(), sort_keys=True).encode()
+        return f"{slug}-{hashlib.sha256(changed).hexdigest()[:8]}"
+
+
+# Sizes, epochs and what goes with them. Standardising is not in the paper: off at its scale.
+SCALES: dict[str, dict[str, Any]] = {
+    "toy": {
+        "word_dim": 64, "rnn_dim": 128, "joint_dim": 128, "epochs": 12, "lr": 2e-3,
+        "lr_drop_every": 8, "lr_drop_factor": 0.2, "warmup_epochs": 1, "standardise": True,
+        "vocabulary_threshold": 2,
+    },
+    "laptop": {
+        "rnn_dim": 512, "joint_dim": 512, "epochs": 12, "lr": 5e-4, "lr_drop_every": 8,
+        "lr_drop_factor": 0.2, "warmup_epochs": 1, "standardise": True,
+    },
+    "paper": {},
+}  # fmt: skip
+
+# Learning rate schedules of the papers: epochs, epochs between drops, factor.
+SCHEDULES: dict[str, dict[str, Any]] = {
+    "rfe-f30k": {"epochs": 36, "lr_drop_every": 15, "lr_drop_factor": 0.1},
+    "rfe-coco": {"epochs": 36, "lr_drop_every": 15, "lr_drop_factor": 1 / 1.2},
+    "vsepp": {"epochs": 30, "lr_drop_every": 15, "lr_drop_factor": 0.1},
+}
+
+_RFE = "avg-4-max-1234-BiGRU-emb-avg"  # eq. 2 with eq. 6
+_VSEPP = {"project_text": False}
+_NAMED: dict[str, dict[str, Any]] = {
+    "VSE++": _VSEPP,
+    "VSE0": {**_VSEPP, "negatives": "all"},
+    "Order++": {**_VSEPP, "similarity": "order", "margin": 0.05},
+    "Order0": {**_VSEPP, "similarity": "order", "margin": 0.05, "negatives": "all"},
+}
+_GRAMMAR = re.compile(
+    r"avg-(?P<avg>[1-4]+)(?:-max-(?P<max>[1-4]+))?-(?P<rnn>BiGRU|GRU)(?:-emb-(?P<emb>avg|max))?"
+    r"(?: mg=(?P<margin>\d*\.?\d+))?"
+)
+_PRINTED = (
+    *(f"avg-4-GRU-emb-avg mg={margin}" for margin in (0.1, 0.2, 0.3, 0.6)),
+    "avg-4-GRU-emb-avg",
+    "avg-4-BiGRU",
+    "avg-4-BiGRU-emb-max",
+    "avg-4-BiGRU-emb-avg",
+    "avg-1234-BiGRU-emb-avg",
+    "avg-1234-max-1234-BiGRU-emb-avg",
+    "avg-4-max-4-BiGRU-emb-avg",
+    "avg-4-max-123-BiGRU-emb-avg",
+    "avg-4-max-34-BiGRU-emb-avg",
+    _RFE,
+)
+
+
+def names() -> tuple[str, ...]:
+    """Names that the papers print; `get` understands more (see the module's text)."""
+    return (*_NAMED, "RFE", *_PRINTED)
+
+
+def _parse(name: str) -> dict[str, Any]:
+    """What a name says about the model, on top of a scale's defaults."""
+    if name in _NAMED:
+        return _NAMED[name]
+    found = _GRAMMAR.fullmatch(_RFE if name == "RFE" else name)
+    if found is None:
+        raise UnknownNameError("recipe", name, names())
+    stages = {way: tuple(sorted({int(s) for s in found[way] or ""})) for way in ("avg", "max")}
+    parsed: dict[str, Any] = {
+        "avg_stages": stages["avg"],
+        "max_stages": stages["max"],
+        "bidirectional": found["rnn"] == "BiGRU",
+        "word_pooling": found["emb"],
+    }
+    if found["margin"]:
+        parsed["margin"] = float(found["margin"])
+    return parsed
+
+
+def get(name: str, scale: Scale = "paper", *, schedule: str | None = None, **overrides) -> Recipe:
+    """The recipe of that name.
+
+    Args:
+        name: One of `names()`, or any name of RFE's grammar.
+        scale: "toy", "laptop" or "paper".
+        schedule: One of `SCHEDULES`; None keeps the scale's own. At paper scale VSE++ and its
+            kin take "vsepp", all others "rfe-f30k".
+        overrides: Any field of `Recipe`.
+
+    Raises:
+        UnknownNameError: No such recipe, scale, schedule or field; the message suggests near ones.
+
+    >>> recipe = get("avg-4-max-34-BiGRU-emb-avg", scale="toy", epochs=3)
+    >>> recipe.max_stages, recipe.bidirectional, recipe.word_pooling, recipe.epochs
+    ((3, 4), True, 'avg', 3)
+    """
+    if scale not in SCALES:
+        raise UnknownNameError("scale", scale, SCALES)
+    if schedule is None and scale == "paper":
+        schedule = "vsepp" if name in _NAMED else "rfe-f30k"
+    if schedule is not None and schedule not in SCHEDULES:
+        raise UnknownNameError("schedule", schedule, SCHEDULES)
+    known = [field.name for field in fields(Recipe)]
+    if unknown := [key for key in overrides if key not in known]:
+        raise UnknownNameError("recipe field", unknown[0], known)
+    values = {**SCALES[scale], **SCHEDULES.get(schedule, {}), **_parse(name), **overrides}
+    recipe = replace(Recipe(name), scale=scale, **values)
+    _check(recipe)
+    return recipe
+
+
+def _check(recipe: Recipe) -> None:
+    """Refuses values that could only fail later, deep in the training."""
+    for field in fields(Recipe):
+        value, choices = getattr(recipe, field.name), _CHOICES.get(field.name)
+        if choices and value not in choices:
+            raise UnknownNameError(field.name, str(value), map(str, choices))
+    for name in ("epochs", "batch_size", "word_dim", "rnn_dim", "joint_dim", "lr_drop_every"):
+        if getattr(recipe, name) < 1:
+            raise DataError(f"{name} must be at least 1, not {getattr(recipe, name)}.")
+    for name in ("lr", "finetune_lr", "grad_clip", "lr_drop_factor"):
+        if not getattr(recipe, name) > 0:
+            raise DataError(f"{name} must be above 0, not {getattr(recipe, name)}.")
+    if not recipe.project_text and recipe.rnn_dim != recipe.joint_dim:
+        raise DataError(
+            f"{recipe.name} takes its GRU state as embedding: rnn_dim ({recipe.rnn_dim}) and "
+            f"joint_dim ({recipe.joint_dim}) must be equal."
+        )
+
+
+_CHOICES: dict[str, tuple] = {
+    "similarity": ("cosine", "order"),
+    "negatives": get_args(Negatives),
+    "norm": ("parts", "after"),
+    "word_pooling": (None, *get_args(WordPooling)),
+}

@@ -1,0 +1,299 @@
+"""A run: one recipe trained on one data set with one seed, as a folder on disk.
+
+`run` trains it, or finds it finished and loads it; `load` opens a folder. A run's folder is
+`runs/<data set>-<fingerprint>/<scale>/<recipe>/seed-<n>/`; the fingerprint stands for the features,
+captions and splits, so that results never mix between versions of a data set.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from xmr_lib import models, recipes, training
+from xmr_lib.data import captioned
+from xmr_lib.data.batches import Batch
+from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.features import Features, extract
+from xmr_lib.data.images import eval_transform, open_image
+from xmr_lib.data.vocabulary import Vocabulary
+from xmr_lib.encoders.backbone import load_backbone, pool_stages
+from xmr_lib.encoding import encode_captions, encode_images
+from xmr_lib.errors import DataError
+from xmr_lib.evaluation import Retrieval
+from xmr_lib.paths import runs_dir
+from xmr_lib.recipes import Recipe, Scale
+from xmr_lib.retrieval import Hit, top_k
+from xmr_lib.similarity import Encoded
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where captioned images come from; enough to read them again.
+
+    Attributes:
+        source: "toy", a folder or an annotation file.
+        images: Folder of the photographs when they do not lie beside the annotations.
+        format: Annotation format; None: recognised from what lies there.
+        protocol: Named splits; None: as the annotations say.
+        on_problem: "raise", or "skip" to leave out unusable images and captions with a warning.
+    """
+
+    source: str = "toy"
+    images: str | None = None
+    format: str | None = None
+    protocol: str | None = None
+    on_problem: str = "raise"
+
+    def load(self) -> CaptionedImages:
+        """Reads the captioned images."""
+        return captioned.load(
+            self.source,
+            images=self.images,
+            format=self.format,
+            protocol=self.protocol,
+            on_problem=self.on_problem,
+        )
+
+
+@dataclass
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: Where it lies.
+        recipe: What was trained.
+        seed: Its seed.
+        data: The whole data set.
+        features: Its pooled features.
+        vocabulary: Words it knows.
+        model: With the weights that were best on the selection split.
+        history: One row an epoch.
+        retrieval: Ranks on the reported split.
+        seconds: What the training took.
+    """
+
+    folder: Path
+    recipe: Recipe
+    seed: int
+    data: CaptionedImages
+    features: Features
+    vocabulary: Vocabulary
+    model: models.RetrievalModel
+    history: pd.DataFrame
+    retrieval: Retrieval
+    seconds: float
+    _encoded: dict[str, tuple[Encoded, Encoded]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Recalls, ranks and rsum on the reported split."""
+        return self.retrieval.metrics()
+
+    @cached_property
+    def report(self) -> CaptionedImages:
+        """The images that the run reports on, and searches by default."""
+        return training.three_parts(self.data)[2]
+
+    def encoded(self, data: CaptionedImages | None = None) -> tuple[Encoded, Encoded]:
+        """All images and captions of a data set (default: the reported split), encoded once."""
+        data = self.report if data is None else data
+        key = hashlib.sha256(data.rows.tobytes()).hexdigest()
+        if key not in self._encoded:
+            self._encoded[key] = (
+                encode_images(self.model, data, self.features.array),
+                encode_captions(self.model, self.vocabulary.encode(data.captions)),
+            )
+        return self._encoded[key]
+
+    def score_matrix(self, data: CaptionedImages | None = None) -> np.ndarray:
+        """All scores `(n_images, n_captions)`; for pictures and small sets."""
+        images, captions = self.encoded(data)
+        with torch.inference_mode():
+            return self.model.score(images, captions).cpu().numpy()
+
+    @torch.inference_mode()
+    def search_images(
+        self, sentence: str, k: int = 5, data: CaptionedImages | None = None
+    ) -> list[Hit]:
+        """The `k` images that fit a sentence best.
+
+        Raises:
+            DataError: The sentence has no words.
+        """
+        data = self.report if data is None else data
+        images, _ = self.encoded(data)
+        query = encode_captions(self.model, self.vocabulary.encode([sentence]))
+        scores, places = top_k(lambda q, g: self.model.score(g, q).T, query, images, k)
+        return [
+            Hit(place, value, data.image_files[place])
+            for value, place in zip(scores[0].tolist(), places[0].tolist(), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def search_captions(
+        self, image: str | Path | int, k: int = 5, data: CaptionedImages | None = None
+    ) -> list[Hit]:
+        """The `k` captions that fit an image best.
+
+        Args:
+            image: Any picture file, or the position of an image of `data`.
+            k: How many.
+            data: What to search; the reported split by default.
+
+        Raises:
+            DataError: The picture cannot be read, or there is no such position.
+        """
+        data = self.report if data is None else data
+        images, captions = self.encoded(data)
+        if isinstance(image, int):
+            if not 0 <= image < data.n_images:
+                raise DataError(f"There is no image {image}: {data.name} has {data.n_images} here.")
+            query = images[image : image + 1]
+        else:
+            query = self.encode_picture(image)
+        scores, places = top_k(self.model.score, query, captions, k)
+        return [
+            Hit(c, value, data.image_files[data.image_of_caption[c]], data.captions[c])
+            for value, c in zip(scores[0].tolist(), places[0].tolist(), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def encode_picture(self, path: str | Path) -> Encoded:
+        """Any picture, encoded the way the run's own images were."""
+        backbone = self.model.backbone or load_backbone(self.features.backbone)
+        look = eval_transform(
+            self.features.transform, backbone.image_size, backbone.mean, backbone.std
+        )
+        device = next(self.model.parameters()).device
+        pixels = look(open_image(path))[None].to(device)  # (1, 3, size, size)
+        pooled = pool_stages(backbone.to(device)(pixels))
+        self.model.eval()
+        return self.model.encode_images(Batch(torch.zeros(1, dtype=torch.long), pooled=pooled))
+
+
+def run(
+    recipe: str | Recipe,
+    data: str | DataSource | CaptionedImages = "toy",
+    *,
+    scale: Scale | None = None,
+    seed: int = 0,
+    backbone: str | None = None,
+    features: Features | None = None,
+    root: Path | None = None,
+    resume: bool = True,
+    **overrides,
+) -> Run:
+    """Trains a recipe, or loads it when it was trained before.
+
+    Args:
+        recipe: A recipe or its name.
+        data: "toy", a folder or annotation file, a `DataSource`, or captioned images.
+        scale: "toy", "laptop" or "paper"; by default "toy" on toy scenes, else "laptop".
+        seed: Seed of weights and batches.
+        backbone: Network whose features are used; by default the toy one on toy scenes, else
+            EfficientNet-Lite0.
+        features: Features extracted before, instead of `backbone`.
+        root: Folder of all runs; `paths.runs_dir()` by default.
+        resume: Reuse a finished run and go on with a killed one; False trains from the start.
+        overrides: Fields of the recipe, such as `margin=0.3`.
+    """
+    source = DataSource(str(data)) if isinstance(data, str | Path) else data
+    data = source.load() if isinstance(source, DataSource) else source
+    toy = data.name.startswith("toy")
+    if isinstance(recipe, str):
+        recipe = recipes.get(recipe, scale or ("toy" if toy else "laptop"), **overrides)
+    if features is None:
+        features = extract(data, backbone or ("toy" if toy else "efficientnet-lite0"))
+    folder = (
+        (root or runs_dir())
+        / f"{data.name}-{_fingerprint(data, features)}"
+        / recipe.scale / recipe.slug / f"seed-{seed}"
+    )  # fmt: skip
+    if resume and (folder / "run.json").is_file():
+        return load(folder, data=data, features=features)
+    started = time.perf_counter()
+    training.train(
+        recipe, data, features.array, features.stage_dims, folder,
+        backbone=features.backbone, seed=seed, resume=resume,
+    )  # fmt: skip
+    content = {
+        "recipe": recipe.to_json(),
+        "seed": seed,
+        "data": vars(source) if isinstance(source, DataSource) else None,
+        "data_name": data.name,
+        "fingerprint": _fingerprint(data, features),
+        "backbone": features.backbone,
+        "transform": features.transform,
+        "stage_dims": list(features.stage_dims),
+        "seconds": round(time.perf_counter() - started, 2),
+        "torch": torch.__version__,
+        "metrics": Retrieval.load(folder / "ranks.npz").metrics(),
+    }
+    training._write_atomically(folder / "run.json", json.dumps(content, indent=1))
+    return load(folder, data=data, features=features)
+
+
+def _fingerprint(data: CaptionedImages, features: Features) -> str:
+    digest = hashlib.sha256(features.key.encode())
+    for part in ("\n".join(data.captions), "\n".join(data.splits)):
+        digest.update(part.encode())
+    digest.update(data.image_of_caption.astype("<i8").tobytes())
+    return digest.hexdigest()[:8]
+
+
+def load(
+    folder: str | Path,
+    data: CaptionedImages | None = None,
+    features: Features | None = None,
+) -> Run:
+    """Opens a finished run.
+
+    Args:
+        folder: The run's folder (it holds `run.json`).
+        data: Its data set; read again from where it was by default.
+        features: Its features; extracted again, or found in the cache, by default.
+
+    Raises:
+        DataError: The folder holds no finished run, or the data set is not where it was or has
+            changed.
+    """
+    folder = Path(folder)
+    try:
+        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(
+            f"{folder} holds no finished run (no run.json). Give the folder that `train` printed; "
+            "a run that was stopped goes on when the same `train` command is given again."
+        ) from None
+    except ValueError as error:
+        raise DataError(f"{folder / 'run.json'} is not valid JSON ({error}).") from None
+    if data is None:
+        if content["data"] is None:
+            raise DataError(f"{folder} does not say where its data came from: pass `data`.")
+        data = DataSource(**content["data"]).load()
+    if features is None:
+        features = extract(data, content["backbone"], transform=content["transform"])
+    if _fingerprint(data, features) != content["fingerprint"]:
+        raise DataError(
+            f"{folder} was trained on another version of {data.name}: captions, splits, pictures "
+            "or backbone differ. Train it again, or pass the data it was trained on."
+        )
+    recipe = Recipe.from_json(content["recipe"])
+    vocabulary = Vocabulary.load(folder / "vocabulary.json")
+    tuned = load_backbone(features.backbone) if recipe.finetune_epochs else None
+    model = models.build(recipe, len(vocabulary), features.stage_dims, tuned)
+    training.load_weights(model, folder / "model.safetensors")
+    return Run(
+        folder, recipe, content["seed"], data, features, vocabulary, model.eval(),
+        pd.read_json(folder / "history.json"), Retrieval.load(folder / "ranks.npz"),
+        content["seconds"],
+    )  # fmt: skip
