@@ -1,0 +1,243 @@
+"""A printed table beside what the kit measures: `reproduce("rfe-6")`.
+
+Every row that has a recipe is trained with several seeds (finished runs are reused, killed ones go
+on), and compared with the table's baseline on the same test images. Rows without a recipe are
+shown as printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from xmr_lib import figures, paper, recipes, runs, significance
+from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.features import Features, extract
+from xmr_lib.errors import DataError
+from xmr_lib.evaluation import RECALLS, Protocol, Ranks, Retrieval, evaluate_protocol
+from xmr_lib.paper import PaperTable
+from xmr_lib.paths import figures_dir
+from xmr_lib.recipes import Recipe, Scale
+
+METRICS = (*RECALLS, "rsum")
+
+
+def reproduce(
+    table: str,
+    data: str | Path | runs.DataSource | CaptionedImages = "toy",
+    seeds: Sequence[int] = (0, 1, 2),
+    scale: Scale | None = None,
+    *,
+    backbone: str | None = None,
+    features: Features | None = None,
+    protocol: Protocol | None = None,
+    root: Path | None = None,
+    out: Path | None = None,
+    **overrides: Any,
+) -> pd.DataFrame:
+    """Trains the rows of a printed table and puts measured numbers beside the printed ones.
+
+    Args:
+        table: Such as "rfe-6" (see `xmr_lib.paper.names`).
+        data: What to train and test on, as for `xmr_lib.runs.run`.
+        seeds: One run each.
+        scale: "toy", "laptop" or "paper"; by default "toy" on toy scenes, else "laptop".
+        backbone: As for `runs.run`.
+        features: Features extracted before, instead of `backbone`.
+        protocol: Test protocol; by default the table's own where the data has enough test images,
+            else all of them at once.
+        root: Folder of the runs; `paths.runs_dir()` by default.
+        out: Folder of the CSV and the picture; `reproduce/` of `paths.figures_dir()` by default.
+        overrides: Fields of every recipe, such as `epochs=3`.
+
+    Returns:
+        One row per printed row: `method`, `recipe`, `status`, `seeds`, `printed_*`, `measured_*`
+        (mean over seeds), `sd_*` (NaN for a single seed), `seconds` (of training, mean), `against`
+        (the baseline), `difference` of rsum with `low` and `high` (95 % paired bootstrap), and
+        `verdict`: "baseline", "real", "noise" or "". `attrs["title"]` says what was measured.
+
+    Raises:
+        UnknownNameError: No such table.
+        DataError: No row of the table can be trained (yet).
+    """
+    printed = paper.table(table)
+    _require_recipes(printed)
+    if not seeds:
+        raise DataError("Give at least one seed.")
+    source = runs.DataSource(str(data)) if isinstance(data, str | Path) else data
+    data = source.load() if isinstance(source, runs.DataSource) else source
+    toy = data.name.startswith("toy")
+    scale = scale or ("toy" if toy else "laptop")
+    if features is None:
+        features = extract(data, backbone or ("toy" if toy else "efficientnet-lite0"))
+    chosen = {
+        method: _recipe(printed, name, scale, overrides)
+        for method, name in printed.recipe_of_row.items()
+        if name
+    }
+    measured: dict[str, list[Retrieval]] = {method: [] for method in chosen}
+    seconds: dict[str, list[float]] = {method: [] for method in chosen}
+    jobs = [(method, seed) for seed in seeds for method in chosen]
+    for method, seed in tqdm(jobs, desc=f"reproduce {table}"):
+        run = runs.run(chosen[method], source, seed=seed, features=features, root=root)
+        protocol = protocol or _protocol(printed, run.report.n_images)
+        measured[method].append(_retrieval(run, protocol))
+        seconds[method].append(run.seconds)
+    frame = _compare(printed, chosen, measured)
+    frame["seeds"] = [len(measured.get(method, ())) for method in printed.methods]
+    frame["seconds"] = [np.mean(seconds.get(method) or np.nan) for method in printed.methods]
+    frame.attrs["title"] = _title(printed, data.name, toy, scale, protocol, seeds)
+    frame.attrs["notes"] = [
+        f"{note.method + ': ' if note.method else ''}{note.text}" for note in printed.footnotes
+    ]
+    _save(frame, out or figures_dir() / "reproduce", f"{table}-{data.name}", scale, toy)
+    return frame
+
+
+def to_text(frame: pd.DataFrame) -> str:
+    """The result of `reproduce` as a table to print: printed | measured ± s.d. | difference."""
+    lines = []
+    for row in frame.to_dict("records"):
+        line = {"": row["method"]}
+        for metric in ("i2t_r1", "t2i_r1", "rsum"):
+            line[f"{metric} printed"] = _number(row[f"printed_{metric}"])
+        for metric in ("i2t_r1", "t2i_r1", "rsum"):
+            spread = "" if pd.isna(row[f"sd_{metric}"]) else f" ± {row[f'sd_{metric}']:.1f}"
+            line[f"{metric} measured"] = _number(row[f"measured_{metric}"]) + spread
+        line["rsum difference [95 %]"] = (
+            f"{row['difference']:+.1f} [{row['low']:+.1f}, {row['high']:+.1f}]"
+            if row["verdict"] in ("real", "noise")
+            else ""
+        )
+        line["verdict"] = row["verdict"] or row["status"]
+        lines.append(line)
+    body = pd.DataFrame(lines).to_string(index=False)
+    against = [name for name in frame["against"].unique() if name]
+    reading = [f"Differences are against {name}." for name in against]
+    return "\n".join([frame.attrs["title"], body, *reading, *frame.attrs["notes"]])
+
+
+def joined(parts: Sequence[Retrieval]) -> Retrieval:
+    """Folds of one test as one: recalls are their mean, and images stay together.
+
+    Args:
+        parts: As `evaluate_protocol` returns them, folds of equal size.
+    """
+
+    def ranks(way: str) -> Ranks:
+        each = [getattr(part, way) for part in parts]
+        return Ranks(
+            *(np.concatenate([getattr(r, f) for r in each]) for f in ("greater", "tied", "hits"))
+        )
+
+    firsts = np.cumsum([0, *(len(part.i2t.greater) for part in parts)])
+    image_of_caption = [
+        part.image_of_caption + first for part, first in zip(parts, firsts, strict=False)
+    ]
+    return Retrieval(ranks("i2t"), ranks("t2i"), np.concatenate(image_of_caption))
+
+
+def _require_recipes(printed: PaperTable) -> None:
+    if not printed.has_recalls:
+        raise DataError(
+            f"{printed.name} prints seconds, not recalls: `python -m xmr_lib.bench` measures the "
+            "kit's own."
+        )
+    if not any(printed.recipe_of_row.values()):
+        raise DataError(
+            f"No row of {printed.name} ({printed.caption}) can be trained yet. "
+            f'`xmr_lib.paper.table("{printed.name}")` shows it as printed.'
+        )
+
+
+def _recipe(printed: PaperTable, name: str, scale: Scale, overrides: dict[str, Any]) -> Recipe:
+    # On COCO the paper lets RFE's learning rate fall more slowly; VSE++ keeps its own schedule.
+    slow = scale == "paper" and printed.dataset == "coco" and name.startswith("avg-")
+    return recipes.get(name, scale, schedule="rfe-coco" if slow else None, **overrides)
+
+
+def _protocol(printed: PaperTable, n_images: int) -> Protocol:
+    """The table's own protocol where the test split is large enough for it."""
+    return printed.protocol if printed.dataset == "coco" and n_images == 5000 else "all"
+
+
+def _retrieval(run: runs.Run, protocol: Protocol) -> Retrieval:
+    if protocol == "all":
+        return run.retrieval
+    images, captions = run.encoded()
+    parts = evaluate_protocol(
+        run.model.score, images, captions, run.report.image_of_caption, protocol
+    )
+    return joined(parts)
+
+
+def _compare(
+    printed: PaperTable, chosen: dict[str, Recipe], measured: dict[str, list[Retrieval]]
+) -> pd.DataFrame:
+    baseline = _baseline(printed, list(measured))
+    frame = printed.frame[["method"]].assign(
+        recipe=[chosen[m].name if m in chosen else "" for m in printed.methods],
+        status=[printed.status(method) for method in printed.methods],
+        **{f"printed_{metric}": printed.frame[metric] for metric in METRICS},
+    )
+    rows = []
+    for method in printed.methods:
+        each = pd.DataFrame([r.metrics() for r in measured.get(method, [])], columns=list(METRICS))
+        row = {f"measured_{metric}": each[metric].mean() for metric in METRICS}
+        row |= {f"sd_{metric}": each[metric].std() for metric in METRICS}  # NaN for one seed
+        row |= {"against": "", "difference": np.nan, "low": np.nan, "high": np.nan, "verdict": ""}
+        if method == baseline:
+            row["verdict"] = "baseline"
+        elif method in measured:
+            found = significance.paired_bootstrap(measured[method], measured[baseline])
+            row |= {
+                "against": baseline,
+                "difference": found.difference,
+                "low": found.low,
+                "high": found.high,
+                "verdict": "noise" if found.noise else "real",
+            }
+        rows.append(row)
+    return pd.concat([frame, pd.DataFrame(rows)], axis=1)
+
+
+def _baseline(printed: PaperTable, measured: list[str]) -> str:
+    """VSE++ where the table has it, else the row with the best printed sum."""
+    for method in measured:
+        if printed.recipe_of_row[method] == "VSE++":
+            return method
+    sums = printed.frame.set_index("method")["rsum"].loc[measured]
+    return sums.idxmax() if sums.notna().any() else measured[0]
+
+
+def _title(
+    printed: PaperTable, name: str, toy: bool, scale: Scale, protocol: str, seeds: Sequence[int]
+) -> str:
+    what = "TOY NUMBERS from drawn scenes" if toy else name
+    n = f"{len(seeds)} seed" + ("s" if len(seeds) > 1 else "")
+    return (
+        f"{printed.title}\n"
+        f"printed: {printed.dataset}, {printed.protocol} · "
+        f"measured: {what}, {protocol}, scale {scale}, {n}"
+    )
+
+
+def _save(frame: pd.DataFrame, folder: Path, name: str, scale: Scale, toy: bool) -> None:
+    usual = scale == ("toy" if toy else "laptop")
+    folder.mkdir(parents=True, exist_ok=True)
+    stem = name if usual else f"{name}-{scale}"
+    frame.round(3).to_csv(folder / f"{stem}.csv", index=False)
+    picture = figures.plot_comparison(frame, frame.attrs["title"])
+    frame.attrs["csv"], frame.attrs["picture"] = (
+        str(folder / f"{stem}.csv"),
+        str(figures.save(picture, folder / f"{stem}.png")),
+    )
+
+
+def _number(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.1f}"
