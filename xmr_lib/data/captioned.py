@@ -7,32 +7,48 @@ captions carry an explicit index of their image.
 
 from __future__ import annotations
 
-import hashlib
+import os
+import unicodedata
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from tqdm.auto import tqdm
 
-from xmr_lib.data import formats
+from xmr_lib.data import formats, hub
+from xmr_lib.data.images import open_image
+from xmr_lib.data.splits import assign_splits
 from xmr_lib.errors import DataError, UnknownNameError
 
-READERS = {"karpathy": formats.read_karpathy, "table": formats.read_table}
+# Where a folder holds several annotation files, the format that tells more comes first.
+READERS = {
+    "karpathy": formats.read_karpathy,
+    "coco": formats.read_coco,
+    "flickr-token": formats.read_flickr_token,
+    "table": formats.read_table,
+    "hf": hub.read_saved_dataset,
+}
 FORMATS = tuple(READERS)
 
+# Where images lie, seen from the annotation file or from the folder that is given for them.
 IMAGE_FOLDERS = (
     ".",
     "images",
     "Images",
-    "Flicker8k_Dataset",
+    "Flicker8k_Dataset",  # sic
     "Flickr8k_Dataset",
     "flickr30k-images",
     "flickr30k_images",
     "train2014",
     "val2014",
+    "test2014",
     "train2017",
     "val2017",
 )
+_ARCHIVES = (".tar", ".zip", ".tgz", ".tar.gz")
+_SHOWN = 5  # problems named in a message; the others are counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,21 +147,33 @@ def load(
     images: str | Path | None = None,
     restval: bool = True,
     on_problem: str = "raise",
+    check_images: bool = False,
 ) -> CaptionedImages:
     """Reads images and captions.
 
     Args:
-        source: "toy" for the drawn scenes; else an annotation file, or a folder that holds one.
+        source: "toy" for the drawn scenes; else an annotation file, or a folder that holds one
+            (or MS-COCO's several `captions_*.json`, which are joined).
         format: One of `FORMATS`; None: recognised from what lies there.
-        protocol: Which images are for training, validation and test. "karpathy": as the file
-            says. None: as the file says, or, where it says nothing, 80/10/10 by the SHA-256 of
-            the file name.
-        images: Folder of the images, where they do not lie beside the annotation file.
+        protocol: Which images are for training, validation and test: "karpathy", "rfe" or None,
+            see `xmr_lib.data.splits.assign_splits`. Files without splits are divided 80/10/10 by
+            the SHA-256 of the file names.
+        images: Folder of the images, where they do not lie beside the annotation file or in one
+            of `IMAGE_FOLDERS` there.
         restval: Count MS-COCO's "restval" images as training images (as all papers since VSE++).
         on_problem: "raise", or "skip" to leave out what cannot be used, with one warning.
+        check_images: Also decode every image, to find broken ones before any work starts.
+            Otherwise `extract` finds them.
 
     Raises:
         DataError: something cannot be read; names file and line, and all problems at once.
+        UnknownNameError: no such format or protocol.
+        MissingDependencyError: a Hugging Face data set, and `datasets` is not installed.
+
+    >>> from xmr_lib.data import captioned
+    >>> flickr = captioned.load("flickr8k/dataset_flickr8k.json")  # doctest: +SKIP
+    >>> flickr.split("val").n_images  # doctest: +SKIP
+    1000
     """
     if str(source) == "toy" and not Path(source).exists():
         from xmr_lib.data import toy
@@ -153,65 +181,155 @@ def load(
         return toy.load()
     if format is not None and format not in READERS:
         raise UnknownNameError("annotation format", format, FORMATS)
-    source = Path(source).expanduser().resolve()
-    file, format = _annotation_file(source, format)
-    found = READERS[format](file)
-    folder = Path(images).expanduser().resolve() if images is not None else file.parent
-    return _assemble(found, file, folder, restval=restval, on_problem=on_problem)
+    if on_problem not in ("raise", "skip"):
+        raise UnknownNameError("way to treat problems", on_problem, ("raise", "skip"))
+    files, format = find_annotations(Path(source).expanduser().resolve(), format)
+    found = [READERS[format](file) for file in files]
+    entries = [entry for each in found for entry in each.entries]
+    problems = [problem for each in found for problem in each.problems]
+    names = [entry.image for entry in entries]
+    splits = assign_splits(names, [e.split for e in entries], protocol, restval=restval)
 
-
-def _annotation_file(source: Path, format: str | None) -> tuple[Path, str]:
-    if not source.exists():
-        raise DataError(f"{source}: there is no such file or folder.")
-    if source.is_file():
-        found = format or formats.recognise(source)
-        if found is None:
-            raise DataError(f"{source}: not an annotation file of a known format.")
-        return source, found
-    candidates = [(path, formats.recognise(path)) for path in sorted(source.iterdir())]
-    for name in READERS:
-        hits = [path for path, kind in candidates if kind == name and format in (None, name)]
-        if hits:
-            return hits[0], name
-    raise DataError(f"{source}: holds no annotation file of a known format.")
-
-
-def _assemble(
-    found: formats.Annotations, file: Path, folder: Path, *, restval: bool, on_problem: str
-) -> CaptionedImages:
-    problems = list(found.problems)
-    folders = [folder / name for name in IMAGE_FOLDERS if (folder / name).is_dir()]
-    entries, files = [], []
-    for entry in found.entries:
-        path = next((f / entry.image for f in folders if (f / entry.image).is_file()), None)
-        captions = [caption.strip() for caption in entry.captions]
-        if path is None:
-            problems.append(f"{entry.where}: no image file {entry.image}")
-        elif not captions or not all(captions):
-            problems.append(f"{entry.where}: empty caption of {entry.image}")
-        else:
-            entries.append(replace(entry, captions=captions))
-            files.append(path)
+    folder = Path(images).expanduser().resolve() if images is not None else files[0].parent
+    if images is not None and not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder of images.")
+    paths = find_images(names, folder)
+    if entries and not any(paths):
+        raise DataError(_nothing_found(files[0], names, folder))
+    usable: list[int] = []
+    seen: set[Path] = set()
+    for number, (entry, path) in enumerate(zip(entries, paths, strict=True)):
+        complaints, good = _judge(entry, path, seen)
+        problems += [f"{entry.where}: {complaint}" for complaint in complaints]
+        if good:
+            usable.append(number)
+            seen.add(path)
+    if check_images:
+        broken = _undecodable([paths[n] for n in usable])
+        problems += broken.values()
+        usable = [n for n in usable if paths[n] not in broken]
     if problems:
-        shown = "; ".join(problems[:5])
-        message = f"{file}: {len(problems)} problems: {shown}"
-        if on_problem == "raise":
-            raise DataError(message)
-        warnings.warn(message, stacklevel=3)
-    splits = [entry.split or _hash_split(entry.image) for entry in entries]
-    if restval:
-        splits = ["train" if name == "restval" else name for name in splits]
+        _tell(files[0], problems, on_problem)
+    if not usable:
+        raise DataError(f"{files[0]}: not one image with a caption is left.")
     return CaptionedImages(
-        found.name,
-        tuple(files),
-        tuple(caption for entry in entries for caption in entry.captions),
-        np.repeat(np.arange(len(entries)), [len(entry.captions) for entry in entries]),
-        np.array(splits, dtype=str),
-        np.arange(len(entries)),
+        found[0].name,
+        tuple(paths[n] for n in usable),
+        tuple(caption for n in usable for caption in entries[n].captions),
+        np.repeat(np.arange(len(usable)), [len(entries[n].captions) for n in usable]),
+        splits[usable],
+        np.arange(len(usable)),
     )
 
 
-def _hash_split(name: str) -> str:
-    """The split of an image in 80/10/10, which stays the same when others are added."""
-    place = int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) / 0x1_0000_0000
-    return "train" if place < 0.8 else "val" if place < 0.9 else "test"
+def find_annotations(source: Path, format: str | None = None) -> tuple[list[Path], str]:
+    """The annotation file that a path names or a folder holds, and its format.
+
+    Raises:
+        DataError: nothing there, nothing recognisable, or several that could be meant.
+    """
+    if not source.exists():
+        raise DataError(f"{source}: there is no such file or folder.")
+    if source.is_file() or formats.recognise(source):
+        found = format or formats.recognise(source)
+        if found is None:
+            formats.read_text(source)  # empty or not text: says that instead
+            if source.suffix.lower() == ".json":
+                formats.read_json(source)
+            raise DataError(
+                f"{source}: the format cannot be recognised. Name it with format=… "
+                f"({', '.join(FORMATS)}), or write a table with the header image,caption."
+            )
+        return [source], found
+    inside = sorted(source.iterdir()) + sorted(source.glob("annotations/*"))
+    kinds = {path: formats.recognise(path) for path in inside}
+    for name in READERS if format is None else [format]:
+        hits = [path for path, kind in kinds.items() if kind == name]
+        if name == "flickr-token":  # Flickr8k comes with its captions lemmatised, too
+            hits = [path for path in hits if ".lemma." not in path.name] or hits
+        if len(hits) > 1 and name != "coco":
+            files = ", ".join(path.name for path in hits)
+            raise DataError(f"{source}: holds several annotation files. Name one of {files}.")
+        if hits:
+            return hits, name
+    shown = ", ".join(path.name for path in inside[:8]) + (", …" if len(inside) > 8 else "")
+    raise DataError(
+        f"{source}: holds no annotation file of the format {format or ' / '.join(FORMATS)}. "
+        f"It holds: {shown or 'nothing'}. Put a file captions.csv there with the header "
+        "image,caption and one row per caption, or name the file and its format."
+    )
+
+
+def find_images(names: list[str], folder: Path) -> list[Path | None]:
+    """The files of images, looked for in a folder and its `IMAGE_FOLDERS`; None: not there."""
+    bases = [folder.parent, folder] if folder.name == "annotations" else [folder]
+    folders = [base / name for base in bases for name in IMAGE_FOLDERS if (base / name).is_dir()]
+    paths = []
+    for name in names:
+        hit = next((f for f in folders if os.path.isfile(f / name)), None)
+        paths.append(hit / name if hit else None)
+        if hit and hit is not folders[0]:  # the next one probably lies in the same folder
+            folders.remove(hit)
+            folders.insert(0, hit)
+    return paths
+
+
+def _blank(caption: str) -> bool:
+    """Whether nothing in it can be seen: white space, control and formatting characters only."""
+    return not any(unicodedata.category(each)[0] not in "ZC" for each in caption)
+
+
+def _judge(entry: formats.Entry, path: Path | None, seen: set[Path]) -> tuple[list[str], bool]:
+    """What is wrong with an entry, and whether an image with captions is left of it.
+
+    Strips the captions and takes the empty ones out.
+    """
+    given = len(entry.captions)
+    entry.captions = [caption.strip() for caption in entry.captions if not _blank(caption)]
+    if path is None:
+        return [f"there is no image file {entry.image}"], False
+    if path in seen:
+        return [f"{entry.image} is listed a second time"], False
+    if path.stat().st_size == 0:
+        return [f"the image file {path} is empty (0 bytes)"], False
+    if not given:
+        return [f"{entry.image} has no caption"], False
+    if len(entry.captions) < given:
+        empty = given - len(entry.captions)
+        return [f"{empty} of {given} captions of {entry.image} are empty"], bool(entry.captions)
+    return [], True
+
+
+def _undecodable(files: list[Path]) -> dict[Path, str]:
+    """Decodes images (the decoder lets threads run side by side); why each broken one is."""
+
+    def complaint(file: Path) -> str | None:
+        try:
+            open_image(file)
+        except DataError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        checks = tqdm(pool.map(complaint, files), "checking images", len(files), unit="image")
+        return {file: reason for file, reason in zip(files, checks, strict=True) if reason}
+
+
+def _tell(file: Path, problems: list[str], on_problem: str) -> None:
+    count = "1 problem" if len(problems) == 1 else f"{len(problems):,} problems"
+    shown = "".join(f"\n  {problem}" for problem in problems[:_SHOWN])
+    if len(problems) > _SHOWN:
+        shown += f"\n  … and {len(problems) - _SHOWN:,} more"
+    if on_problem == "skip":
+        warnings.warn(f"{file}: left out because of {count}:{shown}", stacklevel=3)
+    else:
+        raise DataError(f"{file}: {count}:{shown}\nMend the data, or pass on_problem='skip'.")
+
+
+def _nothing_found(file: Path, names: list[str], folder: Path) -> str:
+    packed = [path.name for path in folder.iterdir() if path.name.endswith(_ARCHIVES)]
+    hint = f" Unpack {packed[0]}?" if packed else ""
+    return (
+        f"{file}: none of its {len(names):,} images (such as {names[0]}) is in {folder} or its "
+        f"usual subfolders.{hint} Say where they are: load(…, images=FOLDER)."
+    )
