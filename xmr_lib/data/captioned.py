@@ -8,7 +8,6 @@ captions carry an explicit index of their image.
 from __future__ import annotations
 
 import os
-import unicodedata
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -199,9 +198,9 @@ def load(
     usable: list[int] = []
     seen: set[Path] = set()
     for number, (entry, path) in enumerate(zip(entries, paths, strict=True)):
-        complaints, good = _judge(entry, path, seen)
-        problems += [f"{entry.where}: {complaint}" for complaint in complaints]
-        if good:
+        if complaint := _complaint(entry, path, seen):
+            problems.append(f"{entry.where}: {complaint}")
+        else:
             usable.append(number)
             seen.add(path)
     if check_images:
@@ -274,30 +273,17 @@ def find_images(names: list[str], folder: Path) -> list[Path | None]:
     return paths
 
 
-def _blank(caption: str) -> bool:
-    """Whether nothing in it can be seen: white space, control and formatting characters only."""
-    return not any(unicodedata.category(each)[0] not in "ZC" for each in caption)
-
-
-def _judge(entry: formats.Entry, path: Path | None, seen: set[Path]) -> tuple[list[str], bool]:
-    """What is wrong with an entry, and whether an image with captions is left of it.
-
-    Strips the captions and takes the empty ones out.
-    """
-    given = len(entry.captions)
-    entry.captions = [caption.strip() for caption in entry.captions if not _blank(caption)]
+def _complaint(entry: formats.Entry, path: Path | None, seen: set[Path]) -> str | None:
+    """Why an image cannot be used; None: it can."""
     if path is None:
-        return [f"there is no image file {entry.image}"], False
+        return f"there is no image file {entry.image}"
     if path in seen:
-        return [f"{entry.image} is listed a second time"], False
+        return f"{entry.image} is listed a second time"
     if path.stat().st_size == 0:
-        return [f"the image file {path} is empty (0 bytes)"], False
-    if not given:
-        return [f"{entry.image} has no caption"], False
-    if len(entry.captions) < given:
-        empty = given - len(entry.captions)
-        return [f"{empty} of {given} captions of {entry.image} are empty"], bool(entry.captions)
-    return [], True
+        return f"the image file {path} is empty (0 bytes)"
+    if not entry.captions:
+        return f"{entry.image} has no caption"
+    return None
 
 
 def _undecodable(files: list[Path]) -> dict[Path, str]:

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,7 +37,7 @@ class Entry:
 
     Attributes:
         image: File name, possibly with folders, relative to the image folder.
-        captions: Raw text of its captions, in the order of the file.
+        captions: Its captions in the order of the file, stripped, none of them empty.
         split: "train", "val", "test", …; None where the file does not say.
         where: Place in the file ("line 12", "images[3]"), for messages.
     """
@@ -54,6 +55,17 @@ class Annotations:
     name: str
     entries: list[Entry]
     problems: list[str] = field(default_factory=list)
+
+
+def add_caption(entry: Entry, caption: str, where: str, problems: list[str]) -> None:
+    """Gives an entry one more caption, unless nothing in it can be seen.
+
+    White space, control and formatting characters (such as zero-width joiners) cannot.
+    """
+    if any(unicodedata.category(each)[0] not in "ZC" for each in caption):
+        entry.captions.append(caption.strip())
+    else:
+        problems.append(f"{where}: the caption of {entry.image} is empty")
 
 
 def read_text(path: Path) -> str:
@@ -107,20 +119,20 @@ def read_karpathy(path: Path) -> Annotations:
     MS-COCO's file also has `filepath` (train2014, val2014) and the split "restval".
     """
     content = read_json(path)
-    entries = []
+    entries, problems = [], []
     for number, image in enumerate(_get(content, "images", list, path, "the file")):
         where = f"images[{number}]"
         name = _get(image, "filename", str, path, where)
-        sentences = _get(image, "sentences", list, path, where)
-        captions = [
-            _get(each, "raw", str, path, f"{where}.sentences[{i}]")
-            for i, each in enumerate(sentences)
-        ]
-        split = _get(image, "split", str, path, where) if "split" in image else None
         if image.get("filepath"):
             name = f"{_get(image, 'filepath', str, path, where)}/{name}"
-        entries.append(Entry(name, captions, split_name(split), where))
-    return Annotations(str(content.get("dataset") or path.parent.name), entries)
+        split = _get(image, "split", str, path, where) if "split" in image else None
+        entry = Entry(name, [], split_name(split), where)
+        for i, sentence in enumerate(_get(image, "sentences", list, path, where)):
+            there = f"{where}.sentences[{i}]"
+            add_caption(entry, _get(sentence, "raw", str, path, there), there, problems)
+        entries.append(entry)
+    name = str(content.get("dataset") or path.parent.name)
+    return Annotations(name, entries, problems)
 
 
 def read_coco(path: Path) -> Annotations:
@@ -142,7 +154,7 @@ def read_coco(path: Path) -> Annotations:
         key = _get(caption, "image_id", (int, str), path, where)
         text = _get(caption, "caption", str, path, where)
         if key in entries:
-            entries[key].captions.append(text)
+            add_caption(entries[key], text, where, problems)
         else:
             problems.append(f"{where}: a caption of image {key}, which is not among the images")
     return Annotations(path.parent.name, list(entries.values()), problems)
@@ -174,7 +186,7 @@ def read_flickr_token(path: Path) -> Annotations:
             continue
         seen.add((image, parts["number"]))
         entry = entries.setdefault(image, Entry(image, [], splits.get(image), where))
-        entry.captions.append(parts["caption"])
+        add_caption(entry, parts["caption"], where, problems)
     return Annotations(path.parent.name, list(entries.values()), problems)
 
 
@@ -259,10 +271,10 @@ def _group(name: str, records: Iterable[tuple[str, str, str | None, str]]) -> An
         entry = entries.setdefault(image, Entry(image, [], split, where))
         if entry.split != split:
             problems.append(f"{where}: {image} is in two splits, {entry.split!r} and {split!r}")
-        elif caption in entry.captions and caption.strip():
+        elif caption.strip() in entry.captions:
             problems.append(f"{where}: repeats an earlier row ({image}, {caption[:40]!r})")
         else:
-            entry.captions.append(caption)
+            add_caption(entry, caption, where, problems)
     return Annotations(name, list(entries.values()), problems)
 
 

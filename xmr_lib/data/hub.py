@@ -11,6 +11,7 @@ from xmr_lib.data.formats import (
     IMAGE_COLUMNS,
     Annotations,
     Entry,
+    add_caption,
     split_name,
 )
 from xmr_lib.errors import DataError, MissingDependencyError
@@ -39,6 +40,7 @@ def read_saved_dataset(folder: Path) -> Annotations:
         raise DataError(f"{folder}: cannot be read as a saved data set ({error}).") from None
     parts = loaded if isinstance(loaded, datasets.DatasetDict) else {None: loaded}
     entries: dict[str, Entry] = {}
+    problems: list[str] = []
     for split, part in parts.items():
         image_column = _column(part.column_names, IMAGE_COLUMNS, folder)
         caption_column = _column(part.column_names, CAPTION_COLUMNS, folder)
@@ -50,8 +52,9 @@ def read_saved_dataset(folder: Path) -> Annotations:
             image = _image_file(record[image_column], store, row, folder, where)
             own = split_name(record.get("split") or split)
             entry = entries.setdefault(image, Entry(image, [], own, where))
-            entry.captions += _captions(record[caption_column], folder, where)
-    return Annotations(folder.name, list(entries.values()))
+            for caption in _captions(record[caption_column], folder, where):
+                add_caption(entry, caption, where, problems)
+    return Annotations(folder.name, list(entries.values()), problems)
 
 
 def _captions(value, folder: Path, where: str) -> list[str]:
