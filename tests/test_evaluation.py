@@ -210,7 +210,7 @@ def test_protocols():
 def test_nan_scores_are_refused():
     scores = np.zeros((2, 2))
     scores[1, 0] = np.nan
-    with pytest.raises(DataError, match="images 0–1 .* hold NaN"):
+    with pytest.raises(DataError, match=r"images 0–1 .* hold NaN"):
         evaluate_scores(scores, np.array([0, 1]))
 
 

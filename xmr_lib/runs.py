@@ -10,9 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -40,28 +41,37 @@ class DataSource:
     """Where captioned images come from; enough to read them again.
 
     Attributes:
-        source: "toy", a folder or an annotation file.
-        images: Folder of the photographs when they do not lie beside the annotations.
-        format: Annotation format; None: recognised from what lies there.
-        protocol: Named splits; None: as the annotations say.
-        on_problem: "raise", or "skip" to leave out unusable images and captions with a warning.
+        data: "toy", or a folder or annotation file of captioned photographs.
+        images: Folder of the photographs, when they do not lie beside the annotations.
+        format: Annotation format; by default recognised from what lies there.
+        protocol: Named splits, such as "karpathy" or "rfe"; by default as the annotations say.
+        on_problem: "skip" leaves out unusable images and captions with a warning.
     """
 
-    source: str = "toy"
+    data: str = "toy"
     images: str | None = None
     format: str | None = None
     protocol: str | None = None
-    on_problem: str = "raise"
+    on_problem: Literal["raise", "skip"] = "raise"
 
     def load(self) -> CaptionedImages:
         """Reads the captioned images."""
         return captioned.load(
-            self.source,
+            self.data,
             images=self.images,
             format=self.format,
             protocol=self.protocol,
             on_problem=self.on_problem,
         )
+
+    def absolute(self) -> DataSource:
+        """The same with absolute paths, so that a run finds its data from any folder."""
+        paths = {
+            name: str(Path(value).expanduser().resolve())
+            for name, value in (("data", self.data), ("images", self.images))
+            if value and Path(value).expanduser().exists()
+        }
+        return replace(self, **paths)
 
 
 @dataclass
@@ -208,11 +218,10 @@ def run(
     """
     source = DataSource(str(data)) if isinstance(data, str | Path) else data
     data = source.load() if isinstance(source, DataSource) else source
-    toy = data.name.startswith("toy")
     if isinstance(recipe, str):
-        recipe = recipes.get(recipe, scale or ("toy" if toy else "laptop"), **overrides)
-    if features is None:
-        features = extract(data, backbone or ("toy" if toy else "efficientnet-lite0"))
+        scale = scale or ("toy" if is_toy(data) else "laptop")
+        recipe = recipes.get(recipe, scale, **overrides)
+    features = features or extract(data, backbone or default_backbone(data))
     folder = (
         (root or runs_dir())
         / f"{data.name}-{_fingerprint(data, features)}"
@@ -228,7 +237,7 @@ def run(
     content = {
         "recipe": recipe.to_json(),
         "seed": seed,
-        "data": vars(source) if isinstance(source, DataSource) else None,
+        "data": asdict(source.absolute()) if isinstance(source, DataSource) else None,
         "data_name": data.name,
         "fingerprint": _fingerprint(data, features),
         "backbone": features.backbone,
@@ -240,6 +249,16 @@ def run(
     }
     training._write_atomically(folder / "run.json", json.dumps(content, indent=1))
     return load(folder, data=data, features=features)
+
+
+def is_toy(data: CaptionedImages) -> bool:
+    """Whether these are the drawn toy scenes."""
+    return data.name.startswith("toy")
+
+
+def default_backbone(data: CaptionedImages) -> str:
+    """The toy network for toy scenes, EfficientNet-Lite0 (works offline) for photographs."""
+    return "toy" if is_toy(data) else "efficientnet-lite0"
 
 
 def _fingerprint(data: CaptionedImages, features: Features) -> str:

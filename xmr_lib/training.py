@@ -172,7 +172,8 @@ def _train_stage(
         progress = Progress(**json.loads((checkpoint / "progress.json").read_text()))
     for epoch in range(progress.epoch, epochs):
         started = time.perf_counter()
-        order.set_epoch(epoch + (recipe.epochs if finetune else 0))
+        for part in (order, batches):  # the prepared loader would start again from epoch 0
+            part.set_epoch(epoch + (recipe.epochs if finetune else 0))
         rate = lr * recipe.lr_drop_factor ** (epoch // recipe.lr_drop_every)
         for group in optimizer.param_groups:
             group["lr"] = rate

@@ -1,0 +1,298 @@
+"""The command line: `python -m xmr_lib demo | train | evaluate | search | reproduce | …`."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from xmr_lib.errors import DataError, XMRError
+from xmr_lib.evaluation import Protocol
+from xmr_lib.recipes import Scale
+from xmr_lib.runs import DataSource
+
+Positional = tyro.conf.Positional
+
+
+OfData = Annotated[DataSource, tyro.conf.arg(name="")]
+TOY = DataSource()
+
+
+def train(
+    recipe: Positional[str],
+    source: OfData = TOY,
+    backbone: str | None = None,
+    scale: Scale | None = None,
+    seed: int = 0,
+    finetune: int = 0,
+    resume: bool = True,
+    set: tuple[str, ...] = (),
+) -> None:
+    """Train a recipe and report on its test split; finished runs are reused.
+
+    Args:
+        recipe: A row of the papers' tables, such as VSE++, RFE or avg-4-BiGRU-emb-avg.
+        source: Which captioned images.
+        backbone: Network whose features are used: toy, efficientnet-lite0, resnet18/50/101/152.
+        scale: Sizes and epochs: toy, laptop or paper. Default: toy on toy scenes, else laptop.
+        seed: Seed of weights and batches.
+        finetune: Epochs of a second stage that trains the CNN too, at 2e-5.
+        resume: Go on with a killed run and reuse a finished one; --no-resume starts anew.
+        set: Fields of the recipe to change, as margin=0.3 epochs=5.
+    """
+    from xmr_lib import runs
+
+    overrides = _overrides(set) | ({"finetune_epochs": finetune} if finetune else {})
+    result = runs.run(
+        recipe, source, scale=scale, seed=seed, backbone=backbone, resume=resume,
+        **overrides,
+    )  # fmt: skip
+    _print_metrics({result.recipe.name: result.metrics})
+    print(f"{result.report.n_images} images, {result.report.n_captions} captions; "
+          f"trained in {result.seconds:.0f} s. Run: {result.folder}")  # fmt: skip
+
+
+def evaluate(
+    run: Positional[Path | None] = None,
+    protocol: Protocol = "all",
+    split: str | None = None,
+    baseline: Literal["ridge"] | None = None,
+    source: OfData = TOY,
+    backbone: str | None = None,
+) -> None:
+    """Evaluate a run, or a baseline that needs no training, and say how sure the numbers are.
+
+    Args:
+        run: Folder of a run. Without one, give --baseline.
+        protocol: all, 5k, 1k-folds (mean of five thousands) or first-1k.
+        split: Split to evaluate on; by default the one the run reports on.
+        baseline: A closed-form baseline on the same images, for comparison.
+        source: Which captioned images, for a baseline without a run.
+        backbone: Network whose features the baseline uses.
+    """
+    from xmr_lib import baselines, evaluation, runs, training
+    from xmr_lib.data.features import extract
+    from xmr_lib.significance import bootstrap_interval
+
+    if run is None and baseline is None:
+        raise DataError("Give the folder of a run, or --baseline ridge.")
+    rows, results = {}, {}
+    if run is not None:
+        trained = runs.load(run)
+        whole, features = trained.data, trained.features
+        report = trained.data.split(split) if split else trained.report
+        images, captions = trained.encoded(report)
+        results[trained.recipe.name] = evaluation.evaluate_protocol(
+            trained.model.score, images, captions, report.image_of_caption, protocol
+        )
+    else:
+        whole = source.load()
+        features = extract(whole, backbone or runs.default_backbone(whole))
+        report = whole.split(split) if split else training.three_parts(whole)[2]
+    if baseline:
+        learn = training.three_parts(whole)[0]
+        images, captions = baselines.ridge(learn, report, features)
+        results[baseline] = evaluation.evaluate_protocol(
+            baselines.score, images, captions, report.image_of_caption, protocol
+        )
+    for name, parts in results.items():
+        rows[name] = evaluation.mean_metrics(parts)
+    _print_metrics(rows)
+    for name, parts in results.items():
+        if len(parts) == 1:
+            low, high = bootstrap_interval(parts[0])
+            print(f"{name}: rsum between {low:.1f} and {high:.1f} in 95 % of test sets like this "
+                  "(bootstrap over images)")  # fmt: skip
+    if run is not None and baseline:
+        ahead = rows[trained.recipe.name]["rsum"] - rows[baseline]["rsum"]
+        if ahead <= 0:
+            print(f"The trained model does not beat the {baseline} baseline ({ahead:+.1f} rsum).")
+
+
+def search(
+    run: Positional[Path],
+    sentence: Positional[str | None] = None,
+    image: Path | None = None,
+    k: int = 5,
+    out: Path | None = None,
+) -> None:
+    """Print the top k images for a sentence, or captions for a photo, and save a picture of them.
+
+    Args:
+        run: Folder of a run.
+        sentence: What to look for, in quotes.
+        image: Any photo, instead of a sentence.
+        k: How many to show.
+        out: File of the picture; search.png in the run's folder by default.
+    """
+    from xmr_lib import figures, runs
+
+    if (sentence is None) == (image is None):
+        raise DataError('Give a sentence, as in: search RUN "two dogs in the snow", or --image.')
+    if k < 1:
+        raise DataError(f"--k must be at least 1, not {k}.")
+    trained = runs.load(run)
+    if image is None:
+        hits = trained.search_images(sentence, k)
+        figure = figures.plot_retrieved_images(sentence, hits)
+        lines = [hit.image_file.name for hit in hits]
+    else:
+        hits = trained.search_captions(image, k)
+        figure = figures.plot_retrieved_captions(image, hits)
+        lines = [hit.caption for hit in hits]
+    for place, (hit, line) in enumerate(zip(hits, lines, strict=True), start=1):
+        print(f"{place:3}  {hit.score:6.3f}  {line}")
+    print(f"Picture: {figures.save(figure, out or run / 'search.png')}")
+
+
+def extract(
+    source: OfData = TOY, backbone: str | None = None, transform: str | None = None
+) -> None:
+    """Compute the backbone's features of all images once; goes on where it was stopped.
+
+    Args:
+        source: Which captioned images.
+        backbone: Network whose features are used: toy, efficientnet-lite0, resnet18/50/101/152.
+        transform: rfe, vsepp or whole; the backbone's own by default.
+    """
+    from xmr_lib import runs
+    from xmr_lib.data import features
+
+    images = source.load()
+    backbone = backbone or runs.default_backbone(images)
+    found = features.extract(images, backbone, transform=transform)
+    print(f"{found.array.shape[0]} images × {found.array.shape[1]} numbers in {found.folder}")
+
+
+def reproduce(
+    table: Positional[str],
+    source: OfData = TOY,
+    backbone: str | None = None,
+    seeds: tuple[int, ...] = (0, 1, 2),
+    scale: Scale | None = None,
+) -> None:
+    """Train the rows of a printed table and show printed and measured numbers side by side.
+
+    Args:
+        table: rfe-1, rfe-6, rfe-7 or rfe-8 (others are shown as printed).
+        source: Which captioned images.
+        backbone: Network whose features are used: toy, efficientnet-lite0, resnet18/50/101/152.
+        seeds: Seeds; several give a standard deviation.
+        scale: Sizes and epochs: toy, laptop or paper.
+    """
+    from xmr_lib import reproduce as reproduction
+
+    reproduction.reproduce(table, source, seeds=seeds, scale=scale, backbone=backbone)
+
+
+def demo() -> None:
+    """Train VSE++ and RFE on the toy scenes, compare them and draw what they retrieve."""
+    from xmr_lib import demo as demonstration
+
+    demonstration.main()
+
+
+def doctor() -> None:
+    """Say what works here, and for what does not, the command that mends it."""
+    from xmr_lib import doctor as checkup
+
+    sys.exit(checkup.main())
+
+
+def pretrain_toy(out: Path | None = None, scenes: int | None = None, epochs: int | None = None,
+                 seed: int = 0) -> None:  # fmt: skip
+    """Train the toy backbone anew on scenes of its own (it ships trained).
+
+    Args:
+        out: Where the weights go; by default the file that ships with the package.
+        scenes: Scenes to learn from.
+        epochs: Passes over them.
+        seed: Seed of weights and order.
+    """
+    from xmr_lib.encoders import toy_backbone
+
+    given = {"n_scenes": scenes, "epochs": epochs}
+    options = {name: value for name, value in given.items() if value is not None}
+    for name, value in toy_backbone.pretrain(out, seed=seed, **options).items():
+        print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
+
+
+def toy(out: Path | None = None) -> None:
+    """Draw the toy scenes and a sheet of some of them with their captions.
+
+    Args:
+        out: File of the sheet; figures/toy_scenes.png by default.
+    """
+    from xmr_lib.data import toy as scenes
+    from xmr_lib.paths import figures_dir
+
+    out = out or figures_dir() / "toy_scenes.png"
+    scenes.load()
+    scenes.contact_sheet(out)
+    print(f"Picture: {out}")
+
+
+def _overrides(pairs: tuple[str, ...]) -> dict:
+    """`margin=0.3` and the like as recipe fields, each read as its field's type."""
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise DataError(f"--set takes field=value, as in margin=0.3, not {pair!r}.")
+        values[name] = _value(text)
+    return values
+
+
+def _value(text: str) -> bool | int | float | str | tuple[int, ...] | None:
+    words = {"true": True, "false": False, "none": None}
+    if text.lower() in words:
+        return words[text.lower()]
+    if "," in text:
+        return tuple(int(part) for part in text.split(",") if part)
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _print_metrics(rows: dict[str, dict[str, float]]) -> None:
+    import pandas as pd
+
+    columns = [*(f"{way}_{m}" for way in ("i2t", "t2i") for m in ("r1", "r5", "r10", "medr")),
+               "rsum"]  # fmt: skip
+    print(pd.DataFrame(rows).T[columns].round(1).to_string())
+
+
+COMMANDS = {
+    "demo": demo,
+    "train": train,
+    "evaluate": evaluate,
+    "search": search,
+    "reproduce": reproduce,
+    "extract": extract,
+    "toy": toy,
+    "pretrain-toy": pretrain_toy,
+    "doctor": doctor,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command; errors that the user can mend are one line, not a traceback."""
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
+    try:
+        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="xmr", args=arguments)
+    except XMRError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the last finished epoch", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
