@@ -8,6 +8,8 @@ for, so that they can be cached once, and `stage_columns` finds one of them agai
 from __future__ import annotations
 
 import hashlib
+import socket
+from http.client import HTTPException
 from pathlib import Path
 
 import torch
@@ -206,21 +208,37 @@ def _load_efficientnet_lite0() -> Backbone:
 def _load_resnet(name: str) -> Backbone:
     from torchvision import models
 
-    weights = models.get_model_weights(name)["IMAGENET1K_V1"]  # those the papers used
     net = models.get_model(name, weights=None)
-    file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rsplit("/", 1)[-1]
-    if not file.is_file():
-        try:
-            torch.hub.load_state_dict_from_url(weights.url, check_hash=True, weights_only=True)
-        except (OSError, RuntimeError) as error:  # no network; wrong checksum
-            raise DataError(
-                f"The weights of {name} are not here and cannot be downloaded ({error}). "
-                f"Fetch {weights.url} by other means and put the file {file.name} into "
-                f"{file.parent}; or use the backbone 'efficientnet-lite0', which works offline."
-            ) from None
-    net.load_state_dict(_read_weights(file))
+    net.load_state_dict(_read_weights(_resnet_weights(name)))
     dims = (64, 128, 256, 512) if name == "resnet18" else (256, 512, 1024, 2048)
     return Backbone(name, _ResNetStages(net), dims)
+
+
+def _resnet_url(name: str) -> str:
+    from torchvision import models
+
+    return models.get_model_weights(name)["IMAGENET1K_V1"].url  # the weights the papers used
+
+
+def _resnet_weights(name: str) -> Path:
+    """The file of torchvision's weights in torch hub's cache, downloaded if it is not there."""
+    url = _resnet_url(name)
+    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if file.is_file():
+        return file
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(30)  # seconds: behind some firewalls a download never answers
+    try:
+        torch.hub.load_state_dict_from_url(url, check_hash=True, weights_only=True)
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: wrong checksum
+        raise DataError(
+            f"The weights of {name} are not here and cannot be downloaded ({error}). "
+            f"Fetch {url} by other means and put the file {file.name} into {file.parent}; "
+            "or use the backbone 'efficientnet-lite0', which works offline."
+        ) from None
+    finally:
+        socket.setdefaulttimeout(patience)
+    return file
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:
