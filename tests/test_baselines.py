@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from xmr_lib.baselines import bag_of_words, fit_ridge, ridge, ridge_regression
+from xmr_lib.baselines import bag_of_words, fit_ridge, ridge, ridge_regression, score
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.data.vocabulary import Vocabulary
 from xmr_lib.errors import DataError
+from xmr_lib.evaluation import evaluate
 
 
 def captioned(captions_of_images: list[list[str]], split: str = "train") -> CaptionedImages:
@@ -75,13 +76,11 @@ def test_finds_what_is_linear():
     test_things = np.zeros((56, 8))
     test_things[np.arange(56)[:, None], triples] = 1
     sentences = tuple(f"a {WORDS[a]} and a {WORDS[b]} and a {WORDS[c]}" for a, b, c in triples)
-    scores = fitted.score(
-        fitted.encode_images(test_things @ mixing), fitted.encode_captions(sentences)
-    )
+    scores = score(fitted.encode_images(test_things @ mixing), fitted.encode_captions(sentences))
     found = (scores.argmax(0) == torch.arange(56)).float().mean()
     assert found > 0.95
     noise = fitted.encode_images(rng.normal(size=(56, 12)))
-    lost = fitted.score(noise, fitted.encode_captions(sentences)).argmax(0) == torch.arange(56)
+    lost = score(noise, fitted.encode_captions(sentences)).argmax(0) == torch.arange(56)
     assert lost.float().mean() < 0.2
 
 
@@ -94,7 +93,8 @@ def test_ridge_reads_average_pooled_c4_only():
     data = captioned(captions)
     features = Features(pooled, (2, 2, 2, 8), "toy", "whole", "key", Path())
     train, test = data.subset(np.arange(40)), data.subset(np.arange(40, 60))
-    result = ridge(train, test, features, threshold=2)
+    images, captions = ridge(train, test, features, threshold=2)
+    result = evaluate(score, images, captions, test.image_of_caption)
     assert len(result.i2t.greater) == 20 and len(result.t2i.greater) == 40
     assert result.metrics()["i2t_r10"] > 90
 

@@ -189,3 +189,11 @@ def test_table_without_any_recipe(made_up, tmp_path, monkeypatch):
     )
     with pytest.raises(DataError, match="can be trained yet"):
         go("smfea-5", tmp_path)
+
+
+def test_show_prints_measured_or_only_printed(made_up, tmp_path, capsys):
+    reproduce.show("rfe-8", made_up_data(), features=object(), out=tmp_path, seeds=(0, 1))
+    printed = capsys.readouterr().out
+    assert "422.8" in printed and "rfe-8-toy.png" in printed
+    reproduce.show("rfe-5")
+    assert "402.39" in capsys.readouterr().out

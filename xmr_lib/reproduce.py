@@ -71,10 +71,11 @@ def reproduce(
         raise DataError("Give at least one seed.")
     source = runs.DataSource(str(data)) if isinstance(data, str | Path) else data
     data = source.load() if isinstance(source, runs.DataSource) else source
+    label = "toy" if source == runs.DataSource("toy") else data.name
     toy = data.name.startswith("toy")
     scale = scale or ("toy" if toy else "laptop")
     if features is None:
-        features = extract(data, backbone or ("toy" if toy else "efficientnet-lite0"))
+        features = extract(data, backbone or runs.default_backbone(data))
     chosen = {
         method: _recipe(printed, name, scale, overrides)
         for method, name in printed.recipe_of_row.items()
@@ -95,8 +96,25 @@ def reproduce(
     frame.attrs["notes"] = [
         f"{note.method + ': ' if note.method else ''}{note.text}" for note in printed.footnotes
     ]
-    _save(frame, out or figures_dir() / "reproduce", f"{table}-{data.name}", scale, toy)
+    _save(frame, out or figures_dir() / "reproduce", f"{table}-{label}", scale, toy)
     return frame
+
+
+def show(table: str, data: str | Path | runs.DataSource = "toy", **options: Any) -> None:
+    """Prints what `reproduce` measures; tables without a recipe are printed as they are.
+
+    Args:
+        table: Such as "rfe-6".
+        data: As for `reproduce`.
+        options: Further arguments of `reproduce`.
+    """
+    printed = paper.table(table)
+    if not printed.has_recalls or not any(printed.recipe_of_row.values()):
+        print(printed)
+        return
+    frame = reproduce(table, data, **options)
+    print(to_text(frame))
+    print(f"Table: {frame.attrs['csv']}\nPicture: {frame.attrs['picture']}")
 
 
 def to_text(frame: pd.DataFrame) -> str:
