@@ -17,7 +17,7 @@ else
 BIN := $(VENV)/bin
 endif
 INSTALLED := $(VENV)/.installed
-NOTEBOOKS := $(sort $(wildcard notebooks/[0-9][0-9]_*.ipynb))
+NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 
 .PHONY: demo test lint unit nbval lab notebooks bench clean
 

@@ -72,7 +72,7 @@ def reproduce(
     source = runs.DataSource(str(data)) if isinstance(data, str | Path) else data
     data = source.load() if isinstance(source, runs.DataSource) else source
     label = "toy" if source == runs.DataSource("toy") else data.name
-    toy = data.name.startswith("toy")
+    toy = runs.is_toy(data)
     scale = scale or ("toy" if toy else "laptop")
     if features is None:
         features = extract(data, backbone or runs.default_backbone(data))

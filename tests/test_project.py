@@ -1,0 +1,101 @@
+"""README, make targets and citation say what is true."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from pathlib import Path
+
+import pytest
+
+from xmr_lib import paper, recipes
+
+PROJECT = Path(__file__).parents[1]
+README = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+
+def section(title: str) -> str:
+    return re.split(r"\n##+ ", README.split(f"## {title}\n", 1)[1])[0]
+
+
+def resolve(name: str):
+    """`losses.triplet_loss` -> the function, below `xmr_lib`."""
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found = importlib.import_module(".".join(["xmr_lib", *parts[:end]]))
+        except ModuleNotFoundError:
+            continue
+        for attribute in parts[end:]:
+            found = getattr(found, attribute)
+        return found
+    raise AssertionError(f"README names {name}, which is not in xmr_lib")
+
+
+PAPER_MAP = section("RFE") + section("SMFEA")
+NAMES_IN_MAP = sorted(set(re.findall(r"`([\w.]+)`", PAPER_MAP)))
+
+
+@pytest.mark.parametrize("name", NAMES_IN_MAP)
+def test_paper_map_names_what_exists(name):
+    assert resolve(name) is not None
+
+
+def test_paper_map_is_complete():
+    """All equations, tables and figures: RFE 10, X, 6; SMFEA 20, 7, 7."""
+
+    def numbers(part: str, kind: str) -> set[int]:
+        found = set()
+        for row in re.findall(rf"^\| {kind} ([^|]+) \|", part, flags=re.MULTILINE):
+            for piece in row.split(", "):
+                first, _, last = piece.partition("–")
+                first, last = (
+                    paper.ROMAN.index(x) if x in paper.ROMAN else int(x)
+                    for x in (first, last or first)
+                )
+                found |= set(range(first, last + 1))
+        return found
+
+    for title, equations, tables, figures in (("RFE", 10, 10, 6), ("SMFEA", 20, 7, 7)):
+        part = section(title)
+        assert numbers(part, "eqs?\\.?") == set(range(1, equations + 1))
+        assert numbers(part, "Tables?") == set(range(1, tables + 1))
+        assert numbers(part, "Figs?\\.?") == set(range(1, figures + 1))
+
+
+def test_recipe_table_names_all_recipes():
+    named = set(re.findall(r"`([^`]+)`", section("Recipes")))
+    for name in named:
+        if name.startswith(("VSE", "Order", "RFE", "avg-")) and "<" not in name:
+            recipes.get(name)
+    margins = {name for name in recipes.names() if "mg=" in name}
+    assert set(recipes.names()) - margins <= named
+    assert {"avg-4-GRU-emb-avg mg=0.1", "mg=0.6"} <= named
+
+
+def test_relative_links_and_pictures_exist():
+    targets = re.findall(r"\]\((?!https?:|#)([^)]+)\)", README)
+    assert not [target for target in targets if not (PROJECT / target).exists()]
+
+
+def test_make_targets_that_the_readme_names_exist():
+    makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
+    assert set(re.findall(r"\bmake ([a-z]+)\b", README)) <= targets
+    assert {"demo", "test", "lab", "notebooks", "bench"} <= targets
+
+
+def test_commands_that_the_readme_names_exist():
+    from xmr_lib.__main__ import COMMANDS
+
+    assert set(re.findall(r"python -m xmr_lib ([a-z-]+)", README)) <= set(COMMANDS)
+
+
+def test_extras_are_those_of_pyproject():
+    """The same extras are installed by make, conda and pip users."""
+    wanted = "notebooks,tests,offline-backbone"
+    for name in ("Makefile", "environment.yml", "README.md"):
+        assert wanted in (PROJECT / name).read_text(encoding="utf-8"), name
+    listed = (PROJECT / "pyproject.toml").read_text(encoding="utf-8")
+    for extra in wanted.split(","):
+        assert re.search(rf"^{extra} = \[", listed, flags=re.MULTILINE)
