@@ -6,7 +6,10 @@ import json
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
+
+from xmr_lib.encoders.backbone import Backbone
 
 
 def picture(path: Path, seed: int = 0, size: tuple[int, int] = (48, 36)) -> Path:
@@ -72,3 +75,28 @@ def coco(folder: Path, split: str, ids: list[int]) -> Path:
     content = {"info": {}, "images": images, "annotations": annotations}
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
+
+
+class TinyStages(torch.nn.Module):
+    """Four convolutions, each half the size of the one before."""
+
+    dims = (2, 3, 4, 5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = zip((3, *self.dims), self.dims, strict=False)
+        self.steps = torch.nn.ModuleList(torch.nn.Conv2d(i, o, 3, stride=2) for i, o in sizes)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(b, 3, h, w) → four maps."""
+        maps = []
+        for step in self.steps:
+            x = step(x)
+            maps.append(x)
+        return tuple(maps)
+
+
+def tiny(seed: int = 0) -> Backbone:
+    """A random backbone that takes no time."""
+    torch.manual_seed(seed)
+    return Backbone("tiny", TinyStages(), TinyStages.dims, image_size=40)

@@ -146,8 +146,9 @@ class FeatureStore:
         self.done[rows] = True
 
     def save_progress(self) -> None:
-        """Records which rows are good."""
+        """Records which rows are good, after making sure that they are on disk."""
         with self._writing():
+            self._sync()
             temporary = self._done_file.with_suffix(".tmp")
             with temporary.open("wb") as stream:
                 np.save(stream, self.done)
@@ -158,10 +159,13 @@ class FeatureStore:
         if not self.done.all():
             raise DataError(f"{self._part}: {np.sum(~self.done)} rows are still missing.")
         with self._writing():
-            with self._part.open("r+b") as stream:
-                os.fsync(stream.fileno())
+            self._sync()
             os.replace(self._part, self.file)
             self._done_file.unlink(missing_ok=True)
+
+    def _sync(self) -> None:
+        with self._part.open("r+b") as stream:
+            os.fsync(stream.fileno())
 
     @property
     def _row_bytes(self) -> int:

@@ -145,7 +145,8 @@ def _fill(store: FeatureStore, data, net, crop, batch_size, workers, device) -> 
             broken += complaints
             if len(rows):
                 values = pooled_features(net, pixels.to(device, non_blocking=True))
-                values = values.cpu().numpy().astype(store.dtype)
+                with np.errstate(over="ignore"):  # too large for float16: told about below
+                    values = values.cpu().numpy().astype(store.dtype)
                 _refuse_nan(values, rows, data)
                 store.write(rows, values)
             if time.monotonic() - recorded > _SECONDS_BETWEEN_RECORDS:
