@@ -196,10 +196,18 @@ class FeatureStore:
 
 
 def list_files(files: tuple[Path, ...]) -> list[str]:
-    """One line per image file: its name below the common folder, its size and a fingerprint."""
+    """One line per image file: its name below the common folder, its size and a fingerprint.
+
+    Raises:
+        DataError: a file cannot be read; names it.
+    """
     common = os.path.commonpath([file.parent for file in files])
-    lines = []
-    for file in files:
+    return [f"{Path(os.path.relpath(file, common)).as_posix()}\t{_sample(file)}" for file in files]
+
+
+def _sample(file: Path) -> str:
+    """Size of a file and a fingerprint of its beginning, middle and end."""
+    try:
         with open(file, "rb") as stream:
             size = os.fstat(stream.fileno()).st_size
             digest = hashlib.sha256(stream.read(_PIECE))
@@ -207,9 +215,12 @@ def list_files(files: tuple[Path, ...]) -> list[str]:
                 if start > _PIECE:
                     stream.seek(start)
                     digest.update(stream.read(_PIECE))
-        name = Path(os.path.relpath(file, common)).as_posix()
-        lines.append(f"{name}\t{size}\t{digest.hexdigest()[:16]}")
-    return lines
+    except OSError as error:
+        raise DataError(
+            f"{file}: cannot be read ({error.strerror or error}). Has it been moved or deleted "
+            "since the data set was loaded? Load it again."
+        ) from None
+    return f"{size}\t{digest.hexdigest()[:16]}"
 
 
 def open_array(file: Path, shape: tuple[int, int]) -> np.ndarray:
