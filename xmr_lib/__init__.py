@@ -19,7 +19,7 @@ _SHORTCUTS = {
 
 
 def __getattr__(name: str) -> Any:
-    """`run`, `load_run` and `load_data`, imported when first used: `doctor` must start without torch."""
+    """`run`, `load_run`, `load_data` are imported when used: `doctor` starts without torch."""
     from importlib import import_module
 
     if name not in _SHORTCUTS:

@@ -75,6 +75,7 @@ def evaluate(
     """
     from xmr_lib import baselines, evaluation, runs, training
     from xmr_lib.data.features import extract
+    from xmr_lib.reproduce import joined
     from xmr_lib.significance import bootstrap_interval
 
     if run is None and baseline is None:
@@ -102,10 +103,8 @@ def evaluate(
         rows[name] = evaluation.mean_metrics(parts)
     _print_metrics(rows)
     for name, parts in results.items():
-        if len(parts) == 1:
-            low, high = bootstrap_interval(parts[0])
-            print(f"{name}: rsum between {low:.1f} and {high:.1f} in 95 % of test sets like this "
-                  "(bootstrap over images)")  # fmt: skip
+        low, high = bootstrap_interval(joined(parts))
+        print(f"{name}: rsum between {low:.1f} and {high:.1f} (95 %, bootstrap over images)")
     if run is not None and baseline:
         ahead = rows[trained.recipe.name]["rsum"] - rows[baseline]["rsum"]
         if ahead <= 0:
@@ -185,7 +184,7 @@ def reproduce(
     """
     from xmr_lib import reproduce as reproduction
 
-    reproduction.reproduce(table, source, seeds=seeds, scale=scale, backbone=backbone)
+    reproduction.show(table, source, seeds=seeds, scale=scale, backbone=backbone)
 
 
 def demo() -> None:
