@@ -85,7 +85,8 @@ def extract(
         transform: Kind of transform ("rfe", "vsepp", "whole"); None: the backbone's own.
         dtype: "float32", or "float16" for half the disk space.
         batch_size: Images per forward pass.
-        workers: Processes that decode images; None: one per core, at most eight.
+        workers: Processes that decode images; None: one per core but one, at least one and at
+            most eight.
         cache: Folder of the cache; None: `xmr_lib.paths.cache_dir()`.
         device: Where the network runs; None: the accelerator that accelerate finds, else the CPU.
 
@@ -234,7 +235,12 @@ def _collate(items):
 
 def _loader(files, rows, crop, batch_size, workers, device) -> DataLoader:
     if workers is None:
-        workers = min(8, os.cpu_count() or 1)
+        cores = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
+        workers = min(8, max(1, cores - 1))  # one core is kept for the network
     if len(rows) <= batch_size:
         workers = 0  # starting processes would take longer than the work
     return DataLoader(

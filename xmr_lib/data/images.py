@@ -150,7 +150,8 @@ def normalise(
     """
     mean = torch.tensor(mean, device=images.device)
     std = torch.tensor(std, device=images.device)
-    scaled = (images.float() / 255 - mean) / std  # (..., h, w, 3)
+    # The same in units of bytes and in place: two passes over the pixels instead of four.
+    scaled = images.float().sub_(255 * mean).div_(255 * std)  # (..., h, w, 3)
     return scaled.movedim(-1, -3)
 
 
