@@ -165,15 +165,17 @@ def test_vocabulary_knows_training_captions_only(tmp_path):
     assert "zebra" not in (tmp_path / "vocabulary.json").read_text()
 
 
-def test_collapse_is_reported():
-    recipe = tiny(lr=1e-9)
-    model = models.build(recipe, 10, STAGE_DIMS)
-    for parameter in model.image.parameters():
-        torch.nn.init.zeros_(parameter)
-    batch = Batch(torch.arange(8), torch.ones(8, 3).long(), torch.full((8,), 3), torch.ones(8, 64))
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr)
-    with pytest.warns(UserWarning, match="plateau 2·B·margin .*Warm up longer"):
-        training.train_epoch(model, [batch], optimizer, Accelerator(), recipe)
+def test_collapse_is_reported(tmp_path):
+    data, features = make()
+    features[:] = 1  # nothing to learn from: hardest negatives pull everything together
+    with pytest.warns(UserWarning, match=r"sits on the plateau 2·B·margin .*Warm up longer"):
+        training.train(tiny(warmup_epochs=0, lr=0.02), data, features, STAGE_DIMS, tmp_path)
+
+
+def test_a_healthy_run_is_not_called_collapsed(tmp_path, recwarn):
+    data, features = make()
+    training.train(tiny(epochs=6, rnn_dim=32, joint_dim=32), data, features, STAGE_DIMS, tmp_path)
+    assert not [w for w in recwarn if "plateau" in str(w.message)]
 
 
 def test_three_parts():

@@ -110,7 +110,7 @@ SCALES: dict[str, dict[str, Any]] = {
         "vocabulary_threshold": 2,
     },
     "laptop": {
-        "rnn_dim": 512, "joint_dim": 512, "epochs": 10, "lr": 5e-4, "lr_drop_every": 7,
+        "rnn_dim": 384, "joint_dim": 384, "epochs": 9, "lr": 5e-4, "lr_drop_every": 7,
         "lr_drop_factor": 0.2, "warmup_epochs": 1, "standardise": True,
     },
     "paper": {},
