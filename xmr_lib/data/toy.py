@@ -21,11 +21,12 @@ from tqdm.auto import tqdm
 from xmr_lib.data import captioned
 from xmr_lib.data.toy_captions import write
 from xmr_lib.data.toy_drawing import draw_scene
-from xmr_lib.data.toy_scenes import Scene, compose
+from xmr_lib.data.toy_layout import compose
+from xmr_lib.data.toy_scenes import Scene
 from xmr_lib.errors import DataError
 from xmr_lib.paths import cache_dir
 
-VERSION = 1  # to be raised whenever scenes, captions or drawings change
+VERSION = 2  # to be raised whenever scenes, captions or drawings change
 
 
 def load(
@@ -130,15 +131,15 @@ def contact_sheet(path: Path | str, *, seed: int = 0, columns: int = 4, rows: in
     """
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(rows, columns, figsize=(3.4 * columns, 5.0 * rows))
+    figure, axes = plt.subplots(rows, columns, figsize=(3.2 * columns, 4.9 * rows))
     for i, axis in enumerate(axes.flat):
         name = f"{seed}/train/{i}"
         scene = compose(name)
         axis.imshow(draw_scene(scene, name))
         axis.set_axis_off()
-        lines = [textwrap.fill(caption, 46, subsequent_indent="  ") for caption in write(scene, name)]
-        axis.text(0, 1.02, "\n".join(lines), transform=axis.transAxes, fontsize=8, va="bottom")
-    figure.tight_layout()
+        captions = [textwrap.fill(c, 48, subsequent_indent="   ") for c in write(scene, name)]
+        axis.text(0, -0.03, "\n".join(captions), transform=axis.transAxes, fontsize=8, va="top")
+    figure.subplots_adjust(0.01, 0.11, 0.99, 0.99, wspace=0.06, hspace=0.5)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)

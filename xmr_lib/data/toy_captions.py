@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from xmr_lib.data.toy_drawing import hair_of
+from xmr_lib.data.toy_pen import hair_of
 from xmr_lib.data.toy_scenes import KINDS, Dice, Relation, Scene, Thing
 
 CAPTIONS_PER_SCENE = 5
@@ -23,7 +23,8 @@ _NOUNS: dict[str, tuple[str, ...]] = {
     "car": ("car", "car", "automobile"), "bus": ("bus",), "bicycle": ("bicycle", "bike"),
     "boat": ("boat", "sailboat"), "plane": ("plane", "airplane"), "kite": ("kite",),
     "balloon": ("balloon",), "ball": ("ball", "ball", "beach ball"), "umbrella": ("umbrella",),
-    "flower": ("flower",), "bench": ("bench",), "tree": ("tree",), "house": ("house", "home"),
+    "flower": ("flower",), "bench": ("bench",), "tree": ("tree",),
+    "house": ("house", "house", "cottage"),
 }  # fmt: skip
 _VAGUE = {"people": ("person", "someone"), "animals": ("animal", "some animal"),
           "vehicles": ("vehicle",), "toys": ("toy",)}  # fmt: skip
@@ -70,13 +71,13 @@ _WORDS: dict[str, Words] = {
                      ("is being held by", "is in the hand of"), ("held by", "carried by")),
     "riding": Words(("is riding", "rides", "is on", "is sitting on"), ("riding", "on", "riding on"),
                     ("is being ridden by", "is carrying"), ("ridden by", "carrying")),
-    "walking": Words(("is walking", "walks", "has a leash on", "is out with"),
+    "walking": Words(("is walking", "walks", "is out with"),
                      ("walking", "out walking", "leading"),
                      ("is being walked by", "is on a leash held by"), ("walked by", "led by")),
     "kicking": Words(("is kicking", "kicks", "is playing with"), ("kicking", "playing with"),
                      ("is being kicked by", "is kicked by"), ("kicked by",)),
     "in": Words(("is in", "is sailing in", "sits in"), ("in", "sailing in", "sitting in"),
-                ("is carrying", "has aboard"), ("carrying", "with"), ("In",)),
+                ("is carrying",), ("carrying", "with"), ("In",)),
     "on": Words(("is on", "is sitting on", "sits on", "is resting on"),
                 ("on", "sitting on", "sitting on top of", "perched on"),
                 ("has on it",), (), ("On", "On top of")),
@@ -90,7 +91,7 @@ _WORDS: dict[str, Words] = {
                     ("behind", "standing behind", "half hidden by"),
                     ("is in front of",), ("in front of",), ("Behind",)),
     "in front of": Words(("is in front of", "stands in front of"),
-                         ("in front of", "standing in front of", "before"),
+                         ("in front of", "standing in front of"),
                          ("is behind",), ("behind",), ("In front of",)),
     "chasing": Words(("is chasing", "chases", "runs after", "is running after"),
                      ("chasing", "running after", "following"),
@@ -149,11 +150,8 @@ class _Writer:
 
     def caption(self) -> str:
         patterns = (self.one_relation, self.two_relations, self.thing_list, self.one_thing)
-        relations = len(self.scene.relations)
-        weights = (52, 30 if relations > 1 else 0, 10, 10)
-        text = self.dice.weighted(patterns[: 1 + 3], _positive(weights))()
-        if not text:
-            text = self.one_relation()
+        several = len(self.scene.relations) > 1
+        text = self.dice.weighted(patterns, (52, 30 if several else 0, 12, 6))()
         text = text[0].upper() + text[1:]
         return text + self.dice.weighted((".", " .", ""), (70, 8, 22))
 
@@ -234,14 +232,21 @@ class _Writer:
 
     def one_relation(self) -> str:
         relation = self.dice.choice(self.scene.relations)
-        return self._set_in_place(self._clause(relation), 36)
+        clause = self._clause(relation)
+        at = self.dice.between(0, len(self.scene.things) - 1)
+        related = {i for r in self.scene.relations for i in (r.subject, r.object)}
+        if at not in related and self.dice.chance(60):  # mention what else is there
+            far = self.scene.things[at].box[3] < self.scene.things[relation.subject].box[3] - 6
+            where = self.dice.choice(("in the background", "behind them") if far else ("nearby",))
+            return f"{clause} with {self.name(at)} {where}"
+        return self._set_in_place(clause, 36)
 
     def _set_in_place(self, clause: str, percent: int) -> str:
         """The clause with the place, at its end or its beginning, or as it is."""
         if not self.dice.chance(percent):
             return clause
         place = self.place()
-        fronted = not place.startswith("with") and not clause.split()[0] in _FRONTS
+        fronted = not place.startswith("with") and clause.split()[0] not in _FRONTS
         if fronted and self.dice.chance(22):
             return f"{place}, {clause[0].lower()}{clause[1:]}"
         return f"{clause} {place}"
@@ -262,6 +267,9 @@ class _Writer:
             subject, object_ = object_, subject
         verbs = words.passive if passive else words.finite
         participles = words.passive_participle if passive else words.participle
+        if self.scene.things[subject].kind == "ball":  # a ball does not stand
+            verbs = [words for words in verbs if "stand" not in words]
+            participles = [words for words in participles if "stand" not in words]
         first = self.name(subject, subject=True)
         if finite or self.dice.chance(48):
             return f"{first} {self.dice.choice(verbs)} {self.name(object_)}"
@@ -280,7 +288,10 @@ class _Writer:
             text = f"{who} {self.dice.choice(one.participle)} {self.name(first.object)}"
             if self.dice.chance(50):
                 return f"{text} {self.dice.choice(two.finite)} {self.name(second.object)}"
-            return f"{text} and {self.dice.choice(two.participle)} {self.name(second.object)}"
+            acts = [words for words in two.participle if words.split()[0].endswith("ing")]
+            if acts:
+                return f"{text} and {self.dice.choice(acts)} {self.name(second.object)}"
+            return f"{text}, {two.participle[0]} {self.name(second.object)}"
         if first.object == second.subject and self.dice.chance(40):
             clause = self._clause(first, finite=True) if first.name != "on" else ""
             if clause.endswith(self.named.get(first.object, "?")):
@@ -311,11 +322,9 @@ class _Writer:
                 noun = {"people": "people", "animals": "animals"}.get(label) or plural(label)
                 some = self.dice.weighted((_COUNTS[min(count, 4)], "some", "several"), (80, 12, 8))
                 phrases.append(f"{some} {noun}")
-        if not phrases:
-            return ""
-        text = phrases[0]
-        if len(phrases) > 1:
-            text = ", ".join(phrases[:-1]) + " and " + phrases[-1]
+        if len(phrases) < 2:
+            return self._set_in_place(phrases[0], 100) if phrases else self.one_thing()
+        text = ", ".join(phrases[:-1]) + " and " + phrases[-1]
         return self._set_in_place(text, 70)
 
     def one_thing(self) -> str:
@@ -335,7 +344,3 @@ class _Writer:
 
 _FRONTS = {"In", "On", "Under", "Beneath", "Next", "Beside", "Behind", "Over", "Above", "There",
            "This", "A"}  # fmt: skip
-
-
-def _positive(weights: tuple[int, ...]) -> tuple[int, ...]:
-    return weights
