@@ -60,6 +60,8 @@ def evaluate(
     protocol: Protocol = "all",
     split: str | None = None,
     baseline: Literal["ridge"] | None = None,
+    examples: int = 0,
+    words_only: bool = False,
     source: OfData = TOY,
     backbone: str | None = None,
 ) -> None:
@@ -70,6 +72,8 @@ def evaluate(
         protocol: all, 5k, 1k-folds (mean of five thousands) or first-1k.
         split: Split to evaluate on; by default the one the run reports on.
         baseline: A closed-form baseline on the same images, for comparison.
+        examples: Draw so many searches of the run, evenly spaced over its captions.
+        words_only: Draw images as captions, for photographs that may not be passed on.
         source: Which captioned images, for a baseline without a run.
         backbone: Network whose features the baseline uses.
     """
@@ -105,6 +109,12 @@ def evaluate(
     for name, parts in results.items():
         low, high = bootstrap_interval(joined(parts))
         print(f"{name}: rsum between {low:.1f} and {high:.1f} (95 %, bootstrap over images)")
+    if run is not None and examples:
+        from xmr_lib import examples as searches
+        from xmr_lib import figures
+
+        picture = searches.text_to_image(trained, examples, words_only=words_only)
+        print(f"Picture: {figures.save(picture, run / 'examples.png')}")
     if run is not None and baseline:
         ahead = rows[trained.recipe.name]["rsum"] - rows[baseline]["rsum"]
         if ahead <= 0:
@@ -172,6 +182,7 @@ def reproduce(
     backbone: str | None = None,
     seeds: tuple[int, ...] = (0, 1, 2),
     scale: Scale | None = None,
+    rows: tuple[str, ...] = (),
 ) -> None:
     """Train the rows of a printed table and show printed and measured numbers side by side.
 
@@ -181,10 +192,11 @@ def reproduce(
         backbone: Network whose features are used: toy, efficientnet-lite0, resnet18/50/101/152.
         seeds: Seeds; several give a standard deviation.
         scale: Sizes and epochs: toy, laptop or paper.
+        rows: Train only these rows, by their printed names or recipes; all by default.
     """
     from xmr_lib import reproduce as reproduction
 
-    reproduction.show(table, source, seeds=seeds, scale=scale, backbone=backbone)
+    reproduction.show(table, source, seeds=seeds, scale=scale, backbone=backbone, rows=rows)
 
 
 def demo() -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 
-import numpy as np
 import pandas as pd
 
-from xmr_lib import figures, runs
+from xmr_lib import examples, figures, runs
 from xmr_lib.evaluation import RECALLS
 from xmr_lib.losses import plateau
 from xmr_lib.paths import figures_dir, project_dir
@@ -55,21 +54,9 @@ def table(both: dict[str, Run]) -> str:
 def draw(both: dict[str, Run]) -> dict[str, figures.Figure]:
     """A training curve, and the top answers of RFE in both directions."""
     rfe = both["RFE"]
-    report, recipe = rfe.report, rfe.recipe
-    chosen = np.linspace(0, report.n_captions - 1, N_QUERIES).astype(int)
-    sentences = [report.captions[c] for c in chosen]
-    image = int(report.image_of_caption[chosen[1]])
-    own = np.flatnonzero(report.image_of_caption == image).tolist()
+    bound = plateau(rfe.recipe.batch_size, rfe.recipe.margin)
     return {
-        "history": figures.plot_history(
-            rfe.history, plateau(recipe.batch_size, recipe.margin), f"{recipe.name} on toy scenes"
-        ),
-        "text_to_image": figures.plot_retrieved_images(
-            sentences,
-            [rfe.search_images(sentence, TOP_K) for sentence in sentences],
-            [[int(report.image_of_caption[c])] for c in chosen],
-        ),
-        "image_to_text": figures.plot_retrieved_captions(
-            report.image_files[image], rfe.search_captions(image, TOP_K), own
-        ),
+        "history": figures.plot_history(rfe.history, bound, "RFE on toy scenes"),
+        "text_to_image": examples.text_to_image(rfe, N_QUERIES, TOP_K),
+        "image_to_text": examples.image_to_text(rfe, rfe.report.n_images // 3, TOP_K),
     }

@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from xmr_lib import figures, paper, recipes, runs, significance
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features, extract
-from xmr_lib.errors import DataError
+from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.evaluation import RECALLS, Protocol, Ranks, Retrieval, evaluate_protocol
 from xmr_lib.paper import PaperTable
 from xmr_lib.paths import figures_dir
@@ -36,6 +36,7 @@ def reproduce(
     backbone: str | None = None,
     features: Features | None = None,
     protocol: Protocol | None = None,
+    rows: Sequence[str] = (),
     root: Path | None = None,
     out: Path | None = None,
     **overrides: Any,
@@ -51,6 +52,7 @@ def reproduce(
         features: Features extracted before, instead of `backbone`.
         protocol: Test protocol; by default the table's own where the data has enough test images,
             else all of them at once.
+        rows: Train only these rows, named by method or recipe; the others are shown as printed.
         root: Folder of the runs; `paths.runs_dir()` by default.
         out: Folder of the CSV and the picture; `reproduce/` of `paths.figures_dir()` by default.
         overrides: Fields of every recipe, such as `epochs=3`.
@@ -79,8 +81,11 @@ def reproduce(
     chosen = {
         method: _recipe(printed, name, scale, overrides)
         for method, name in printed.recipe_of_row.items()
-        if name
+        if name and (not rows or method in rows or name in rows)
     }
+    if unknown := set(rows) - set(chosen) - {recipe.name for recipe in chosen.values()}:
+        trainable = [method for method, name in printed.recipe_of_row.items() if name]
+        raise UnknownNameError(f"trainable row of {table}", unknown.pop(), trainable)
     measured: dict[str, list[Retrieval]] = {method: [] for method in chosen}
     seconds: dict[str, list[float]] = {method: [] for method in chosen}
     jobs = [(method, seed) for seed in seeds for method in chosen]
