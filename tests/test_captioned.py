@@ -146,12 +146,23 @@ def test_unicode_line_separators_do_not_end_a_token_line(tmp_path):
 def test_coco_captions_files_are_joined_and_name_the_split(tmp_path):
     samples.coco(tmp_path, "train", [9, 3, 7])
     samples.coco(tmp_path, "val", [5, 1])
+    (tmp_path / "annotations" / "instances_val2014.json").write_text(
+        '{"images": [{"file_name": "x.jpg", "id": 1}]}', encoding="utf-8"
+    )  # MS-COCO's other annotations lie in the same folder
     for source in (tmp_path, tmp_path / "annotations"):
         data = captioned.load(source)
         assert data.splits.tolist() == ["train"] * 3 + ["val"] * 2
         assert np.bincount(data.image_of_caption).tolist() == [1, 2, 3, 1, 2]
         assert sorted(data.captions_of(2)) == samples.captions(7, 3)
+        assert data.name == tmp_path.name
     assert captioned.load(tmp_path / "annotations" / "captions_val2014.json").n_images == 2
+
+
+def test_coco_of_two_years_is_not_mixed(tmp_path):
+    file = samples.coco(tmp_path, "val", [5])
+    file.with_name("captions_val2017.json").write_bytes(file.read_bytes())
+    with pytest.raises(DataError, match=r"Name one of captions_val2014\.json, captions_val2017"):
+        captioned.load(tmp_path)
 
 
 def test_images_may_lie_elsewhere(tmp_path):

@@ -8,6 +8,7 @@ captions carry an explicit index of their image.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -246,7 +247,8 @@ def find_annotations(source: Path, format: str | None = None) -> tuple[list[Path
         hits = [path for path, kind in kinds.items() if kind == name]
         if name == "flickr-token":  # Flickr8k comes with its captions lemmatised, too
             hits = [path for path in hits if ".lemma." not in path.name] or hits
-        if len(hits) > 1 and name != "coco":
+        years = {re.sub(r".*_(train|val|test)", "", path.stem) for path in hits}
+        if len(hits) > 1 and (name != "coco" or len(years) > 1):
             files = ", ".join(path.name for path in hits)
             raise DataError(f"{source}: holds several annotation files. Name one of {files}.")
         if hits:

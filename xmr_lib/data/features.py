@@ -235,12 +235,7 @@ def _collate(items):
 
 def _loader(files, rows, crop, batch_size, workers, device) -> DataLoader:
     if workers is None:
-        cores = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, "sched_getaffinity")
-            else os.cpu_count() or 1
-        )
-        workers = min(8, max(1, cores - 1))  # one core is kept for the network
+        workers = min(8, max(1, (os.cpu_count() or 2) - 1))  # one core is kept for the network
     if len(rows) <= batch_size:
         workers = 0  # starting processes would take longer than the work
     return DataLoader(

@@ -28,6 +28,7 @@ _SPLIT_NAMES = {
     "training": "train",
     "testing": "test",
 }
+_COCO_WITHOUT_CAPTIONS = re.compile("(instances|person_keypoints|image_info|stuff|panoptic)_")
 _TOKEN_LINE = re.compile(r"(?P<image>[^\t]+)#(?P<number>\d+)\t(?P<caption>.*)")
 
 
@@ -141,6 +142,7 @@ def read_coco(path: Path) -> Annotations:
     The split is what the file's name says (`captions_val2014.json`: val).
     """
     content = read_json(path)
+    folder = path.parent.parent if path.parent.name == "annotations" else path.parent
     named = re.search(r"train|val|test", path.stem.lower())
     entries: dict[object, Entry] = {}
     problems = []
@@ -157,7 +159,7 @@ def read_coco(path: Path) -> Annotations:
             add_caption(entries[key], text, where, problems)
         else:
             problems.append(f"{where}: a caption of image {key}, which is not among the images")
-    return Annotations(path.parent.name, list(entries.values()), problems)
+    return Annotations(folder.name, list(entries.values()), problems)
 
 
 def read_flickr_token(path: Path) -> Annotations:
@@ -324,8 +326,9 @@ def recognise(path: Path) -> str | None:
     if suffix == ".json":
         if '"sentences"' in head and '"filename"' in head:
             return "karpathy"
-        coco = re.match("captions?_", path.name) or ('"images"' in head and '"file_name"' in head)
-        return "coco" if coco else None
+        if _COCO_WITHOUT_CAPTIONS.match(path.name):
+            return None
+        return "coco" if '"images"' in head and '"file_name"' in head else None
     first = re.split(r"[\r\n]", head, maxsplit=1)[0]
     if _TOKEN_LINE.fullmatch(first):
         return "flickr-token"
