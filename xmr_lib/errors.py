@@ -23,7 +23,9 @@ class UnknownNameError(XMRError, KeyError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         known = list(known)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+        lower = {each.lower(): each for each in reversed(known)}  # wrong case is near, too
+        near = difflib.get_close_matches(name.lower(), lower, n=3, cutoff=0.4)
+        near = [lower[each] for each in near]
         hint = (
             f"Did you mean {' or '.join(map(repr, near))}?"
             if near

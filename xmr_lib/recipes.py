@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, fields, replace
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from xmr_lib.encoders.text import WordPooling
@@ -90,6 +92,15 @@ class Recipe:
         known = {field.name for field in fields(cls)}
         tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
         return cls(**{k: v for k, v in tuples.items() if k in known})
+
+    def lr_at(self, epoch: int, start: float | None = None) -> float:
+        """Learning rate of an epoch, the first being 0; `start` takes the place of `lr`.
+
+        >>> [get("RFE", schedule="rfe-f30k").lr_at(epoch) for epoch in (0, 14, 15)]
+        [0.0002, 0.0002, 2e-05]
+        """
+        drops = epoch // self.lr_drop_every
+        return (self.lr if start is None else start) * self.lr_drop_factor**drops
 
     @property
     def slug(self) -> str:
@@ -197,13 +208,34 @@ def get(name: str, scale: Scale = "paper", *, schedule: str | None = None, **ove
         schedule = "vsepp" if name in _NAMED else "rfe-f30k"
     if schedule is not None and schedule not in SCHEDULES:
         raise UnknownNameError("schedule", schedule, SCHEDULES)
-    known = [field.name for field in fields(Recipe)]
-    if unknown := [key for key in overrides if key not in known]:
-        raise UnknownNameError("recipe field", unknown[0], known)
+    if unknown := [key for key in overrides if key not in FIELDS]:
+        raise UnknownNameError("recipe field", unknown[0], FIELDS)
+    overrides = {key: _typed(key, value) for key, value in overrides.items()}
     values = {**SCALES[scale], **SCHEDULES.get(schedule, {}), **_parse(name), **overrides}
     recipe = replace(Recipe(name), scale=scale, **values)
     _check(recipe)
     return recipe
+
+
+def _typed(name: str, value: Any) -> Any:
+    """An override as its field's type; a single stage does for a tuple of stages."""
+    usual = getattr(_USUAL, name)
+    if name in _CHOICES:
+        return value  # `_check` knows what is allowed
+    if isinstance(usual, tuple):
+        stages = (value,) if isinstance(value, Integral) else value
+        if isinstance(stages, tuple | list) and all(stage in (1, 2, 3, 4) for stage in stages):
+            return tuple(sorted({int(stage) for stage in stages}))
+        raise DataError(f"{name} takes stages from 1 to 4, as in (1, 2), not {value!r}.")
+    if isinstance(usual, bool):
+        if isinstance(value, bool):
+            return value
+        raise DataError(f"{name} is True or False, not {value!r}.")
+    wanted, kind = (Real, float) if isinstance(usual, float) else (Integral, int)
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        what = "a number" if kind is float else "a whole number"
+        raise DataError(f"{name} must be {what}, as in {name}={usual}, not {value!r}.")
+    return kind(value)
 
 
 def _check(recipe: Recipe) -> None:
@@ -212,12 +244,14 @@ def _check(recipe: Recipe) -> None:
         value, choices = getattr(recipe, field.name), _CHOICES.get(field.name)
         if choices and value not in choices:
             raise UnknownNameError(field.name, str(value), map(str, choices))
-    for name in ("epochs", "batch_size", "word_dim", "rnn_dim", "joint_dim", "lr_drop_every"):
-        if getattr(recipe, name) < 1:
-            raise DataError(f"{name} must be at least 1, not {getattr(recipe, name)}.")
-    for name in ("lr", "finetune_lr", "grad_clip", "lr_drop_factor"):
-        if not getattr(recipe, name) > 0:
-            raise DataError(f"{name} must be above 0, not {getattr(recipe, name)}.")
+    for name, least in _LEAST.items():
+        if getattr(recipe, name) < least:
+            raise DataError(f"{name} must be at least {least}, not {getattr(recipe, name)}.")
+    for name in ("lr", "finetune_lr", "grad_clip", "lr_drop_factor", "margin"):
+        if not 0 < getattr(recipe, name) < math.inf:
+            raise DataError(f"{name} must be above 0 and finite, not {getattr(recipe, name)}.")
+    if not recipe.avg_stages and not recipe.max_stages:
+        raise DataError("avg_stages and max_stages are both empty: nothing is left of the image.")
     if not recipe.project_text and recipe.rnn_dim != recipe.joint_dim:
         raise DataError(
             f"{recipe.name} takes its GRU state as embedding: rnn_dim ({recipe.rnn_dim}) and "
@@ -225,9 +259,16 @@ def _check(recipe: Recipe) -> None:
         )
 
 
+_USUAL = Recipe("")
+# What `get` may override: name and scale are its own arguments.
+FIELDS = tuple(field.name for field in fields(Recipe) if field.name not in ("name", "scale"))
 _CHOICES: dict[str, tuple] = {
     "similarity": ("cosine", "order"),
     "negatives": get_args(Negatives),
     "norm": ("parts", "after"),
     "word_pooling": (None, *get_args(WordPooling)),
 }
+_LEAST = {
+    "epochs": 1, "batch_size": 2, "word_dim": 1, "rnn_dim": 1, "joint_dim": 1, "lr_drop_every": 1,
+    "warmup_epochs": 0, "finetune_epochs": 0, "vocabulary_threshold": 1,
+}  # fmt: skip

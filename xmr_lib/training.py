@@ -174,7 +174,7 @@ def _train_stage(
         started = time.perf_counter()
         for part in (order, batches):  # the prepared loader would start again from epoch 0
             part.set_epoch(epoch + (recipe.epochs if finetune else 0))
-        rate = lr * recipe.lr_drop_factor ** (epoch // recipe.lr_drop_every)
+        rate = recipe.lr_at(epoch, start=lr)
         for group in optimizer.param_groups:
             group["lr"] = rate
         warm = epoch < recipe.warmup_epochs and not finetune
