@@ -45,7 +45,9 @@ class Residual(nn.Module):
 
 
 class ToyBackbone(nn.Module):
-    """Stem and four stages; stage i halves the resolution of stage i-1.
+    """Stem and four stages with strides of 4, 8, 16 and 16 pixels.
+
+    The last stage keeps its resolution, so that small things still have a cell of their own.
 
     Attributes:
         stage_dims: channels of C1…C4.
@@ -53,7 +55,7 @@ class ToyBackbone(nn.Module):
         mean, std: per channel, what pixels in [0, 1] are normalised by.
     """
 
-    stage_dims = (16, 32, 64, 128)
+    stage_dims = (24, 48, 96, 160)
     image_size = CANVAS
     mean = (0.5, 0.5, 0.5)
     std = (0.25, 0.25, 0.25)
@@ -62,14 +64,17 @@ class ToyBackbone(nn.Module):
         super().__init__()
         c1, c2, c3, c4 = self.stage_dims
         self.stem = nn.Sequential(
-            nn.Conv2d(3, c1, 5, stride=2, padding=2, bias=False), nn.BatchNorm2d(c1), nn.ReLU()
+            nn.Conv2d(3, 16, 5, stride=2, padding=2, bias=False),
+            nn.BatchNorm2d(16),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
         )
         self.stages = nn.ModuleList(
-            (Residual(c1, c1, 1), Residual(c1, c2, 2), Residual(c2, c3, 2), Residual(c3, c4, 2))
+            (Residual(16, c1, 1), Residual(c1, c2, 2), Residual(c2, c3, 2), Residual(c3, c4, 1))
         )
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Normalised pixels (b, 3, 128, 128) -> C1 (b, 16, 64, 64), …, C4 (b, 128, 8, 8)."""
+        """Normalised pixels (b, 3, 128, 128) -> C1 (b, 24, 32, 32), …, C4 (b, 160, 8, 8)."""
         maps = []
         x = self.stem(pixels)
         for stage in self.stages:
@@ -117,7 +122,7 @@ def _pictures(n: int, split: str, seed: int) -> tuple[Tensor, Tensor]:
     from tqdm.auto import trange
 
     from xmr_lib.data.toy_drawing import draw_scene
-    from xmr_lib.data.toy_scenes import compose
+    from xmr_lib.data.toy_layout import compose
 
     pixels = torch.empty(n, 3, CANVAS, CANVAS, dtype=torch.uint8)
     labels = torch.empty(n, len(LABELS))
