@@ -16,6 +16,7 @@ from torch.nn import functional
 from xmr_lib.data.toy_scenes import BACKGROUNDS, CANVAS, KINDS, RELATIONS, Scene
 
 WEIGHTS = Path(__file__).with_name("toy_backbone.safetensors")
+HELD_OUT = 1000  # scenes that pre-training is judged by
 LABELS: tuple[str, ...] = (
     *KINDS,
     *(f"{colour} {kind}" for kind, look in KINDS.items() for colour in look.colours),
@@ -83,12 +84,12 @@ class ToyBackbone(nn.Module):
         return tuple(maps)
 
 
-def load_toy_backbone() -> ToyBackbone:
-    """The network with the shipped weights, frozen and in eval mode."""
+def load_toy_backbone(weights: Path | str = WEIGHTS) -> ToyBackbone:
+    """The network with the shipped weights (or others), frozen and in eval mode."""
     from safetensors.torch import load_file
 
     net = ToyBackbone()
-    stored = load_file(WEIGHTS)  # float16 to be small; counters of batch norm stay integers
+    stored = load_file(weights)  # float16 to be small; counters of batch norm stay integers
     net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in stored.items()})
     return net.eval().requires_grad_(False)
 
@@ -163,7 +164,7 @@ def pretrain(
         seed: of the scenes, the initial weights and the order of the batches.
 
     Returns:
-        Mean average precision on 1,000 held-out scenes ("things", "coloured things", "relations",
+        Mean average precision on `HELD_OUT` other scenes ("things", "coloured things", "relations",
         "backgrounds") and "seconds".
     """
     from accelerate import Accelerator
@@ -203,13 +204,17 @@ def pretrain(
     model = accelerator.unwrap_model(model).eval()
     state = {k: v.half() if v.is_floating_point() else v
              for k, v in model.backbone.state_dict().items()}  # fmt: skip
-    save_file({k: v.cpu().contiguous() for k, v in state.items()}, out)
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(out.name + ".part")  # a killed run leaves the old weights alone
+    save_file({k: v.cpu().contiguous() for k, v in state.items()}, part)
+    part.replace(out)
     return _held_out(model, accelerator.device, seed) | {"seconds": time.perf_counter() - start}
 
 
 @torch.no_grad()
 def _held_out(model: nn.Module, device: torch.device, seed: int) -> dict[str, float]:
-    pixels, labels = _pictures(1000, "val", seed)
+    pixels, labels = _pictures(HELD_OUT, "val", seed)
     scores = torch.cat([model(part.to(device)).cpu() for part in pixels.split(100)])
     ends = np.cumsum([len(KINDS), len(LABELS) - len(KINDS) - len(RELATIONS) - len(BACKGROUNDS),
                       len(RELATIONS), len(BACKGROUNDS)])  # fmt: skip
