@@ -26,7 +26,7 @@ from xmr_lib.data.toy_scenes import Scene
 from xmr_lib.errors import DataError
 from xmr_lib.paths import cache_dir
 
-VERSION = 2  # to be raised whenever scenes, captions or drawings change
+VERSION = 3  # to be raised whenever scenes, captions or drawings change
 
 
 def load(

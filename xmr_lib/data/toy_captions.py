@@ -146,12 +146,12 @@ class _Writer:
     def __init__(self, scene: Scene, dice: Dice) -> None:
         self.scene, self.dice = scene, dice
         self.named: dict[int, str] = {}
-        self.plain = dice.chance(14)  # a writer in a hurry mentions no colours or sizes
+        self.plain = dice.chance(9)  # a writer in a hurry mentions no colours or sizes
 
     def caption(self) -> str:
         patterns = (self.one_relation, self.two_relations, self.thing_list, self.one_thing)
         several = len(self.scene.relations) > 1
-        text = self.dice.weighted(patterns, (52, 30 if several else 0, 12, 6))()
+        text = self.dice.weighted(patterns, (50, 36 if several else 0, 10, 4))()
         text = text[0].upper() + text[1:]
         return text + self.dice.weighted((".", " .", ""), (70, 8, 22))
 
@@ -195,7 +195,7 @@ class _Writer:
         if person:
             if thing.look % 3 == 2 and self.dice.chance(20):
                 words.append("blond")
-        elif self.dice.chance(62):
+        elif self.dice.chance(70):
             if thing.colour == "grey" and self.dice.chance(30):
                 words.append("gray")
             else:
@@ -215,7 +215,7 @@ class _Writer:
         """What a person wears, and whose hair is dark."""
         if KINDS[thing.kind].group != "people" or self.plain:
             return ""
-        if self.dice.chance(50):
+        if self.dice.chance(58):
             cloth = self.dice.choice(_CLOTHES[thing.kind])
             joint = self.dice.weighted(("in", "wearing"), (70, 30))
             if self.dice.chance(12):
