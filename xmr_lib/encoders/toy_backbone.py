@@ -157,7 +157,7 @@ def mean_average_precision(scores: Tensor, labels: Tensor) -> float:
 
 
 def pretrain(
-    out: Path | str = WEIGHTS, n_scenes: int = 8000, epochs: int = 8, seed: int = 0
+    out: Path | str = WEIGHTS, n_scenes: int = 8000, epochs: int = 6, seed: int = 0
 ) -> dict[str, float]:
     """Train the network to name what is in toy scenes and write its weights to `out`.
 
