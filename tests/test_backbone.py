@@ -76,7 +76,7 @@ def test_toy_backbone():
     maps = net(torch.zeros(2, 3, net.image_size, net.image_size))
     assert tuple(each.shape[1] for each in maps) == net.stage_dims
     sides = [each.shape[-1] for each in maps]
-    assert sides == sorted(sides, reverse=True) and len(set(sides)) == 4
+    assert sides == sorted(sides, reverse=True) and sides[0] > sides[3]
     assert (net.name, net.transform, net.dim) == ("toy", "whole", 2 * sum(net.stage_dims))
     assert fingerprint(net.net) == net.weights_id == load_backbone("toy").weights_id
 
