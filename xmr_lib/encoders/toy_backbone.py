@@ -157,7 +157,7 @@ def mean_average_precision(scores: Tensor, labels: Tensor) -> float:
 
 
 def pretrain(
-    out: Path | str = WEIGHTS, n_scenes: int = 8000, epochs: int = 6, seed: int = 0
+    out: Path | str | None = None, n_scenes: int = 8000, epochs: int = 6, seed: int = 0
 ) -> dict[str, float]:
     """Train the network to name what is in toy scenes and write its weights to `out`.
 
@@ -165,7 +165,7 @@ def pretrain(
     makes from a small seed: the network has seen none of its training, val or test scenes.
 
     Args:
-        out: file for the weights, safetensors in float16.
+        out: file for the weights, safetensors in float16; by default the shipped one.
         n_scenes: training scenes, 49 kB of memory each.
         epochs: passes over them.
         seed: of the scenes, the initial weights and the order of the batches.
@@ -211,7 +211,7 @@ def pretrain(
     model = accelerator.unwrap_model(model).eval()
     state = {k: v.half() if v.is_floating_point() else v
              for k, v in model.backbone.state_dict().items()}  # fmt: skip
-    out = Path(out)
+    out = WEIGHTS if out is None else Path(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(out.name + ".part")  # a killed run leaves the old weights alone
     save_file({k: v.cpu().contiguous() for k, v in state.items()}, part)
