@@ -10,14 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import zipfile
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
+from accelerate import PartialState
 
 from xmr_lib import models, recipes, training
 from xmr_lib.data import captioned
@@ -164,7 +167,7 @@ class Run:
         """
         data = self.report if data is None else data
         images, captions = self.encoded(data)
-        if isinstance(image, int):
+        if isinstance(image, Integral):
             if not 0 <= image < data.n_images:
                 raise DataError(f"There is no image {image}: {data.name} has {data.n_images} here.")
             query = images[image : image + 1]
@@ -215,7 +218,17 @@ def run(
         root: Folder of all runs; `paths.runs_dir()` by default.
         resume: Reuse a finished run and go on with a killed one; False trains from the start.
         overrides: Fields of the recipe, such as `margin=0.3`.
+
+    Raises:
+        UnknownNameError: No such recipe, scale, backbone or field.
+        DataError: The data cannot be used, or a value of the recipe makes no sense.
     """
+    if not isinstance(recipe, str) and (scale or overrides):
+        changed = ", ".join(overrides or ["scale"])
+        raise DataError(
+            f"{changed} cannot be changed of a recipe that is already made: give its name "
+            f"({recipe.name!r}), or change it with dataclasses.replace."
+        )
     source = DataSource(str(data)) if isinstance(data, str | Path) else data
     data = source.load() if isinstance(source, DataSource) else source
     if isinstance(recipe, str):
@@ -229,6 +242,7 @@ def run(
     )  # fmt: skip
     if resume and (folder / "run.json").is_file():
         return load(folder, data=data, features=features)
+    (folder / "run.json").unlink(missing_ok=True)  # what is trained anew is not finished
     started = time.perf_counter()
     training.train(
         recipe, data, features.array, features.stage_dims, folder,
@@ -253,7 +267,7 @@ def run(
 
 def is_toy(data: CaptionedImages) -> bool:
     """Whether these are the drawn toy scenes."""
-    return data.name.startswith("toy")
+    return data.name == "toy" or data.name.startswith("toy-")
 
 
 def default_backbone(data: CaptionedImages) -> str:
@@ -271,7 +285,7 @@ def _fingerprint(data: CaptionedImages, features: Features) -> str:
 
 def load(
     folder: str | Path,
-    data: CaptionedImages | None = None,
+    data: str | Path | DataSource | CaptionedImages | None = None,
     features: Features | None = None,
 ) -> Run:
     """Opens a finished run.
@@ -282,23 +296,12 @@ def load(
         features: Its features; extracted again, or found in the cache, by default.
 
     Raises:
-        DataError: The folder holds no finished run, or the data set is not where it was or has
-            changed.
+        DataError: The folder holds no finished run, a file of it is damaged, or the data set is
+            not where it was or has changed.
     """
     folder = Path(folder)
-    try:
-        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(
-            f"{folder} holds no finished run (no run.json). Give the folder that `train` printed; "
-            "a run that was stopped goes on when the same `train` command is given again."
-        ) from None
-    except ValueError as error:
-        raise DataError(f"{folder / 'run.json'} is not valid JSON ({error}).") from None
-    if data is None:
-        if content["data"] is None:
-            raise DataError(f"{folder} does not say where its data came from: pass `data`.")
-        data = DataSource(**content["data"]).load()
+    content = _read_run(folder)
+    data = _data_of(folder, content, data)
     if features is None:
         features = extract(data, content["backbone"], transform=content["transform"])
     if _fingerprint(data, features) != content["fingerprint"]:
@@ -306,13 +309,62 @@ def load(
             f"{folder} was trained on another version of {data.name}: captions, splits, pictures "
             "or backbone differ. Train it again, or pass the data it was trained on."
         )
-    recipe = Recipe.from_json(content["recipe"])
-    vocabulary = Vocabulary.load(folder / "vocabulary.json")
+    recipe, vocabulary = content["recipe"], Vocabulary.load(folder / "vocabulary.json")
     tuned = load_backbone(features.backbone) if recipe.finetune_epochs else None
     model = models.build(recipe, len(vocabulary), features.stage_dims, tuned)
     training.load_weights(model, folder / "model.safetensors")
+    try:
+        history = pd.read_json(folder / "history.json")
+        retrieval = Retrieval.load(folder / "ranks.npz")
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise _damaged(folder, error) from None
     return Run(
-        folder, recipe, content["seed"], data, features, vocabulary, model.eval(),
-        pd.read_json(folder / "history.json"), Retrieval.load(folder / "ranks.npz"),
-        content["seconds"],
+        folder, recipe, content["seed"], data, features, vocabulary,
+        model.eval().to(PartialState().device), history, retrieval, content["seconds"],
     )  # fmt: skip
+
+
+def _read_run(folder: Path) -> dict[str, Any]:
+    """What `run.json` says, its recipe as a `Recipe`."""
+    try:
+        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise DataError(
+            f"{folder} holds no finished run (no run.json). Give the folder that `train` printed; "
+            "a run that was stopped goes on when the same `train` command is given again."
+        ) from None
+    except ValueError as error:
+        raise DataError(f"{folder / 'run.json'} is not valid JSON ({error}).") from None
+    needed = ("recipe", "seed", "data", "fingerprint", "backbone", "transform", "seconds")
+    try:
+        return {name: content[name] for name in needed} | {
+            "recipe": Recipe.from_json(content["recipe"])
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(folder, error, "run.json") from None
+
+
+def _data_of(
+    folder: Path, content: dict, data: str | Path | DataSource | CaptionedImages | None
+) -> CaptionedImages:
+    """The data set of a run: as given, else read from where it was when the run was trained."""
+    if data is not None:
+        data = DataSource(str(data)) if isinstance(data, str | Path) else data
+        return data.load() if isinstance(data, DataSource) else data
+    if content["data"] is None:
+        raise DataError(f"{folder} does not say where its data came from: pass `data`.")
+    try:
+        return DataSource(**content["data"]).load()
+    except TypeError as error:
+        raise _damaged(folder, error, "run.json") from None
+    except DataError as error:
+        raise DataError(
+            f"The data that {folder} was trained on cannot be read: {error}\nIf it was moved, put "
+            "it back, or say where it is: xmr_lib.runs.load(folder, data=…)."
+        ) from None
+
+
+def _damaged(folder: Path, error: Exception, file: str = "history.json or ranks.npz") -> DataError:
+    return DataError(
+        f"{folder}: {file} is missing or damaged ({error!r}). Delete the folder and train again."
+    )
