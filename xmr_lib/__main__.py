@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from xmr_lib.errors import DataError, XMRError
+from xmr_lib.errors import DataError, UnknownNameError, XMRError
 from xmr_lib.evaluation import Protocol
 from xmr_lib.recipes import Scale
 from xmr_lib.runs import DataSource
@@ -19,6 +19,7 @@ Positional = tyro.conf.Positional
 
 OfData = Annotated[DataSource, tyro.conf.arg(name="")]
 TOY = DataSource()
+PICTURES = (".png", ".jpg", ".svg", ".pdf")
 
 
 def train(
@@ -57,7 +58,7 @@ def train(
 
 def evaluate(
     run: Positional[Path | None] = None,
-    protocol: Protocol = "all",
+    test_protocol: Protocol = "all",
     split: str | None = None,
     baseline: Literal["ridge"] | None = None,
     examples: int = 0,
@@ -69,7 +70,7 @@ def evaluate(
 
     Args:
         run: Folder of a run. Without one, give --baseline.
-        protocol: all, 5k, 1k-folds (mean of five thousands) or first-1k.
+        test_protocol: all, 5k, 1k-folds (mean of five thousands) or first-1k.
         split: Split to evaluate on; by default the one the run reports on.
         baseline: A closed-form baseline on the same images, for comparison.
         examples: Draw so many searches of the run, evenly spaced over its captions.
@@ -91,7 +92,7 @@ def evaluate(
         report = trained.data.split(split) if split else trained.report
         images, captions = trained.encoded(report)
         results[trained.recipe.name] = evaluation.evaluate_protocol(
-            trained.model.score, images, captions, report.image_of_caption, protocol
+            trained.model.score, images, captions, report.image_of_caption, test_protocol
         )
     else:
         whole = source.load()
@@ -101,7 +102,7 @@ def evaluate(
         learn = training.three_parts(whole)[0]
         images, captions = baselines.ridge(learn, report, features)
         results[baseline] = evaluation.evaluate_protocol(
-            baselines.score, images, captions, report.image_of_caption, protocol
+            baselines.score, images, captions, report.image_of_caption, test_protocol
         )
     for name, parts in results.items():
         rows[name] = evaluation.mean_metrics(parts)
@@ -143,6 +144,8 @@ def search(
         raise DataError('Give a sentence, as in: search RUN "two dogs in the snow", or --image.')
     if k < 1:
         raise DataError(f"--k must be at least 1, not {k}.")
+    if out and out.suffix not in PICTURES:
+        raise DataError(f"{out}: a picture's name ends in {', '.join(PICTURES)}.")
     trained = runs.load(run)
     if image is None:
         hits = trained.search_images(sentence, k)
@@ -248,21 +251,25 @@ def toy(out: Path | None = None) -> None:
 
 def _overrides(pairs: tuple[str, ...]) -> dict:
     """`margin=0.3` and the like as recipe fields, each read as its field's type."""
+    from xmr_lib.recipes import FIELDS
+
     values = {}
     for pair in pairs:
         name, equals, text = pair.partition("=")
         if not equals:
             raise DataError(f"--set takes field=value, as in margin=0.3, not {pair!r}.")
+        if name not in FIELDS:  # scale and seed have options of their own
+            raise UnknownNameError("recipe field", name, FIELDS)
         values[name] = _value(text)
     return values
 
 
-def _value(text: str) -> bool | int | float | str | tuple[int, ...] | None:
+def _value(text: str) -> bool | int | float | str | tuple | None:
     words = {"true": True, "false": False, "none": None}
     if text.lower() in words:
         return words[text.lower()]
     if "," in text:
-        return tuple(int(part) for part in text.split(",") if part)
+        return tuple(_value(part) for part in text.split(",") if part)
     for kind in (int, float):
         try:
             return kind(text)
