@@ -23,6 +23,7 @@ import samples
 import torch
 from PIL import Image
 
+from xmr_lib import paper, recipes, reproduce, runs
 from xmr_lib.data import captioned, feature_store
 from xmr_lib.data.features import extract
 from xmr_lib.encoders import backbone
@@ -477,6 +478,68 @@ def _(place):
 
     place.patch.setattr(Path, "mkdir", refuse)
     return lambda: place.extract(more)
+
+
+# Recipes, tables and runs ------------------------------------------------------------------------
+
+
+@bad("unknown recipe", "no recipe named 'VSE+'", "Did you mean 'VSE++'", error=UnknownNameError)
+def _(place):
+    return lambda: runs.run("VSE+", captioned.load(place.table()))
+
+
+@bad("unknown scale", "no scale named 'papers'", "'paper'", error=UnknownNameError)
+def _(place):
+    return lambda: recipes.get("RFE", "papers")
+
+
+@bad("unknown field of a recipe", "'marign'", "Did you mean 'margin'", error=UnknownNameError)
+def _(place):
+    return lambda: recipes.get("RFE", marign=0.3)
+
+
+@bad("value of a recipe out of range", "epochs must be at least 1, not 0")
+def _(place):
+    return lambda: recipes.get("RFE", epochs=0)
+
+
+@bad("value of a recipe of another type", "margin must be a number", "not '0,2'")
+def _(place):
+    return lambda: recipes.get("RFE", margin="0,2")
+
+
+@bad("unknown table", "no table named 'rfe-66'", "'rfe-6'", error=UnknownNameError)
+def _(place):
+    return lambda: paper.table("rfe-66")
+
+
+@bad("table without recalls", "rfe-5 prints seconds, not recalls", "python -m xmr_lib.bench")
+def _(place):
+    return lambda: reproduce.reproduce("rfe-5")
+
+
+@bad("no training images", "has no split 'train'; it has test")
+def _(place):
+    data = captioned.load(samples.karpathy(place.folder, ["test"], [2]))
+    features = place.extract(data)
+    return lambda: runs.run("RFE", data, features=features, root=place.folder)
+
+
+@bad("folder without a run", "holds no finished run", "Give the folder that `train` printed")
+def _(place):
+    return lambda: runs.load(place.folder)
+
+
+@bad("broken run.json", "run.json is not valid JSON")
+def _(place):
+    place.write("run.json", '{"recipe":')
+    return lambda: runs.load(place.folder)
+
+
+@bad("run.json of something else", "run.json is missing or damaged", "train again")
+def _(place):
+    place.write("run.json", {"name": "some package"})
+    return lambda: runs.load(place.folder)
 
 
 # Odd, but to be taken as it is -------------------------------------------------------------------

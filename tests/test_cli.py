@@ -1,0 +1,230 @@
+"""The commands of `python -m xmr_lib`, in this process, on sixty toy scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from xmr_lib import recipes, runs
+from xmr_lib.__main__ import _overrides, main
+from xmr_lib.data import toy
+from xmr_lib.errors import DataError, UnknownNameError
+
+TINY = "word_dim=12 rnn_dim=16 joint_dim=16 epochs=2 batch_size=32 vocabulary_threshold=1"
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    place = tmp_path_factory.mktemp("data")
+    toy.load(n_train=40, n_val=10, n_test=10, folder=place / "toy-tiny")
+    return place / "toy-tiny"
+
+
+@pytest.fixture(autouse=True)
+def folders(scenes, monkeypatch):
+    monkeypatch.setenv("XMR_CACHE", str(scenes.parent / "cache"))
+    monkeypatch.setenv("XMR_RUNS", str(scenes.parent / "runs"))
+
+
+@pytest.fixture(scope="module")
+def trained(scenes):
+    """The folder of a finished run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XMR_CACHE", str(scenes.parent / "cache"))
+        patch.setenv("XMR_RUNS", str(scenes.parent / "runs"))
+        main(["train", "RFE", "--data", str(scenes), "--set", *TINY.split()])
+    (found,) = (scenes.parent / "runs").glob("*/toy/rfe-*/seed-0")
+    return found
+
+
+def refused(capsys, *arguments) -> str:
+    """Runs a command that must end with exit code 2 and one clear message; returns that."""
+    with pytest.raises(SystemExit) as stopped:
+        main([str(argument) for argument in arguments])
+    assert stopped.value.code == 2
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err + said.out
+    return said.err + said.out
+
+
+def test_train_prints_metrics_and_where_the_run_is(trained, scenes, capsys):
+    main(["train", "RFE", "--data", str(scenes), "--set", *TINY.split()])  # finished: reused
+    said = capsys.readouterr().out
+    assert "i2t_r1" in said and "rsum" in said and "RFE" in said
+    assert "10 images, 50 captions" in said and f"Run: {trained}" in said
+    run = runs.load(trained)
+    assert f"{run.metrics['rsum']:.1f}" in said
+    assert run.recipe == recipes.get(
+        "RFE", "toy", word_dim=12, rnn_dim=16, joint_dim=16, epochs=2, batch_size=32,
+        vocabulary_threshold=1,
+    )  # fmt: skip
+
+
+def test_train_with_finetuning(tmp_path, capsys):
+    toy.load(n_train=6, n_val=2, n_test=2, folder=tmp_path / "toy-few")
+    settings = TINY.replace("epochs=2", "epochs=1").split()
+    few = str(tmp_path / "toy-few")
+    main(["train", "VSE++", "--data", few, "--finetune", "1", "--set", *settings])
+    said = capsys.readouterr().out
+    run = runs.load(said.split("Run: ")[1].strip())
+    assert run.recipe.finetune_epochs == 1 and run.history["stage"].tolist() == [1, 2]
+
+
+def test_train_refuses(scenes, capsys):
+    said = refused(capsys, "train", "RFEE", "--data", scenes)
+    assert said.startswith("error: There is no recipe named 'RFEE'. Did you mean 'RFE'")
+    assert "no folder" in refused(capsys, "train", "RFE", "--data", "no folder")
+    assert "'toy'" in refused(capsys, "train", "RFE", "--data", scenes, "--backbone", "toi")
+    assert "laptop" in refused(capsys, "train", "RFE", "--data", scenes, "--scale", "huge")
+    for setting, message in {
+        "epochs=0": "epochs must be at least 1",
+        "epochs=many": "epochs must be a whole number",
+        "marign=0.3": "no recipe field named 'marign'. Did you mean 'margin'",
+        "margin": "--set takes field=value",
+        "avg_stages=1,x": "avg_stages takes stages from 1 to 4",
+        "name=VSE++": "no recipe field named 'name'",
+        "seed=3": "no recipe field named 'seed'",
+        "negatives=hard": "Did you mean 'hardest'",
+    }.items():
+        assert message in refused(capsys, "train", "RFE", "--data", scenes, "--set", setting)
+
+
+def test_settings_take_their_types():
+    assert _overrides(("margin=0.3", "epochs=5", "standardise=false", "word_pooling=none")) == {
+        "margin": 0.3, "epochs": 5, "standardise": False, "word_pooling": None,
+    }  # fmt: skip
+    recipe = recipes.get("RFE", **_overrides(("avg_stages=4", "max_stages=1,2", "lr=1e-3")))
+    assert (recipe.avg_stages, recipe.max_stages, recipe.lr) == ((4,), (1, 2), 1e-3)
+    with pytest.raises(UnknownNameError):
+        _overrides(("scale=toy",))
+    with pytest.raises(DataError):
+        _overrides(("margin 0.3",))
+
+
+def test_evaluate_a_run(trained, capsys):
+    main(["evaluate", str(trained)])
+    said = capsys.readouterr().out
+    assert f"{runs.load(trained).metrics['rsum']:.1f}" in said.splitlines()[1]
+    assert "RFE: rsum between" in said and "bootstrap over images" in said
+
+
+def test_evaluate_another_split_and_the_baseline(trained, capsys):
+    main(["evaluate", str(trained), "--split", "train", "--baseline", "ridge"])
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[1].startswith("RFE") and rows[2].startswith("ridge")
+    assert sum("rsum between" in row for row in rows) == 2
+    # two epochs of training do not beat a closed form that has seen these very images
+    assert "does not beat the ridge baseline" in rows[-1]
+
+
+def test_evaluate_the_baseline_alone(scenes, capsys):
+    main(["evaluate", "--baseline", "ridge", "--data", str(scenes)])
+    assert capsys.readouterr().out.splitlines()[1].startswith("ridge")
+
+
+def test_evaluate_protocols(trained, capsys, monkeypatch):
+    said = refused(capsys, "evaluate", trained, "--test-protocol", "1k-folds")
+    assert "needs 5000 images; there are 10" in said and "'all'" in said
+    assert "first-1k" in refused(capsys, "evaluate", trained, "--test-protocol", "1k")
+    from xmr_lib import evaluation
+
+    real = evaluation.evaluate_protocol
+    monkeypatch.setattr(
+        evaluation, "evaluate_protocol", lambda *given: real(*given, fold_size=2)
+    )  # ten images are five folds of two
+    main(["evaluate", str(trained), "--test-protocol", "1k-folds"])
+    folds = capsys.readouterr().out
+    main(["evaluate", str(trained), "--test-protocol", "5k"])
+    whole = capsys.readouterr().out
+    # two images of five captions each: nothing stands behind place 10, so R@10 is 100
+    assert float(folds.splitlines()[1].split()[3]) == 100
+    assert folds != whole
+
+
+def test_evaluate_refuses(trained, capsys):
+    assert "--baseline ridge" in refused(capsys, "evaluate")
+    assert "no finished run" in refused(capsys, "evaluate", trained.parent)
+    said = refused(capsys, "evaluate", trained, "--split", "dev")
+    assert "no split 'dev'; it has train, val, test" in said
+
+
+def test_search_for_a_sentence(trained, capsys, tmp_path):
+    picture = tmp_path / "made" / "hits.png"
+    main(["search", str(trained), "a dog under a tree", "--k", "3", "--out", str(picture)])
+    lines = capsys.readouterr().out.splitlines()
+    hits = runs.load(trained).search_images("a dog under a tree", 3)
+    assert [line.split()[2] for line in lines[:3]] == [hit.image_file.name for hit in hits]
+    assert lines[3] == f"Picture: {picture}"
+    assert Image.open(picture).width > 300
+
+
+def test_search_with_a_photo(trained, capsys):
+    photo = runs.load(trained).report.image_files[0]
+    main(["search", str(trained), "--image", str(photo), "--k", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    hits = runs.load(trained).search_captions(photo, 2)
+    assert [line.split(maxsplit=2)[2] for line in lines[:2]] == [hit.caption for hit in hits]
+    assert Path(lines[2].removeprefix("Picture: ")) == trained / "search.png"
+
+
+def test_search_refuses(trained, capsys, tmp_path):
+    assert "Give a sentence" in refused(capsys, "search", trained)
+    assert "Give a sentence" in refused(capsys, "search", trained, "a dog", "--image", "x")
+    assert "--k must be at least 1" in refused(capsys, "search", trained, "a dog", "--k", 0)
+    assert "no words" in refused(capsys, "search", trained, " ")
+    assert "none.jpg" in refused(capsys, "search", trained, "--image", tmp_path / "none.jpg")
+    assert "no finished run" in refused(capsys, "search", tmp_path, "a dog")
+    (tmp_path / "broken.jpg").write_bytes(b"no picture")
+    assert "broken.jpg" in refused(capsys, "search", trained, "--image", tmp_path / "broken.jpg")
+    said = refused(capsys, "search", trained, "a dog", "--out", tmp_path / "hits.movie")
+    assert "hits.movie" in said and "png" in said
+
+
+def test_extract(scenes, capsys):
+    main(["extract", "--data", str(scenes)])
+    said = capsys.readouterr().out
+    assert said.startswith("60 images ×") and str(scenes.parent / "cache") in said
+    assert "no image transform named 'rfee'" in refused(
+        capsys, "extract", "--data", scenes, "--transform", "rfee"
+    )
+
+
+def test_reproduce(scenes, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XMR_FIGURES", str(tmp_path))
+    small = dict(pair.split("=") for pair in TINY.split()) | {"epochs": 1}
+    monkeypatch.setitem(
+        recipes.SCALES, "toy", recipes.SCALES["toy"] | {k: int(v) for k, v in small.items()}
+    )
+    main(["reproduce", "rfe-8", "--data", str(scenes), "--seeds", "0", "1"])
+    said = capsys.readouterr().out
+    assert "TOY NUMBERS" in said and "avg-4-GRU-emb-avg" in said and "422.8" in said
+    assert "baseline" in said and "±" in said
+    (table,) = tmp_path.glob("reproduce/*.csv")
+    frame = pd.read_csv(table)
+    assert frame["seeds"].tolist() == [2, 2] and frame["measured_rsum"].notna().all()
+    assert table.with_suffix(".png").is_file()
+
+
+def test_reproduce_shows_what_cannot_be_trained_yet(capsys):
+    main(["reproduce", "rfe-5"])
+    assert "RFE Table V" in capsys.readouterr().out
+    said = refused(capsys, "reproduce", "rfe-60")
+    assert said.startswith("error: There is no table named 'rfe-60'. Did you mean 'rfe-6'")
+
+
+def test_unknown_commands_and_options(capsys):
+    assert "reproduce" in refused(capsys, "reprodcue", "rfe-6")
+    assert "--seed" in refused(capsys, "train", "RFE", "--sed", "1")
+
+
+def test_stopping_says_how_to_go_on(scenes, capsys, monkeypatch):
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "run", stopped)
+    with pytest.raises(SystemExit) as end:
+        main(["train", "RFE", "--data", str(scenes)])
+    assert end.value.code == 130 and "goes on" in capsys.readouterr().err
