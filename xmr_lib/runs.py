@@ -49,6 +49,7 @@ class DataSource:
         format: Annotation format; by default recognised from what lies there.
         protocol: Named splits, such as "karpathy" or "rfe"; by default as the annotations say.
         on_problem: "skip" leaves out unusable images and captions with a warning.
+        check_images: Decode every image first, so that broken ones are found (and skipped) at once.
     """
 
     data: str = "toy"
@@ -56,6 +57,7 @@ class DataSource:
     format: str | None = None
     protocol: str | None = None
     on_problem: Literal["raise", "skip"] = "raise"
+    check_images: bool = False
 
     def load(self) -> CaptionedImages:
         """Reads the captioned images."""
@@ -65,6 +67,7 @@ class DataSource:
             format=self.format,
             protocol=self.protocol,
             on_problem=self.on_problem,
+            check_images=self.check_images,
         )
 
     def absolute(self) -> DataSource:

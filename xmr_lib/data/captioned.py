@@ -311,7 +311,10 @@ def _tell(file: Path, problems: list[str], on_problem: str) -> None:
     if on_problem == "skip":
         warnings.warn(f"{file}: left out because of {count}:{shown}", stacklevel=3)
     else:
-        raise DataError(f"{file}: {count}:{shown}\nMend the data, or pass on_problem='skip'.")
+        raise DataError(
+            f"{file}: {count}:{shown}\nMend the data, or leave these out: "
+            "on_problem='skip' (--on-problem skip)."
+        )
 
 
 def _nothing_found(file: Path, names: list[str], folder: Path) -> str:

@@ -162,7 +162,8 @@ def _fill(store: FeatureStore, data, net, crop, batch_size, workers, device) -> 
         raise DataError(
             f"{len(broken)} of {data.n_images} images cannot be used:\n  {shown}\n"
             "Mend or replace them, or leave them out with "
-            "load(…, check_images=True, on_problem='skip'). The features of the others are kept."
+            "load(…, check_images=True, on_problem='skip') (--check-images --on-problem skip). The "
+            "features of the others are kept."
         )
 
 
