@@ -197,3 +197,18 @@ def test_show_prints_measured_or_only_printed(made_up, tmp_path, capsys):
     assert "422.8" in printed and "rfe-8-toy.png" in printed
     reproduce.show("rfe-5")
     assert "402.39" in capsys.readouterr().out
+
+
+def test_what_was_saved_can_be_read_again(made_up, tmp_path):
+    measured = go("rfe-6", tmp_path, seeds=(0, 1)).reset_index(drop=True)
+    read = reproduce.saved("rfe-6", folder=tmp_path)
+    pd.testing.assert_frame_equal(read, measured.round(3), check_dtype=False)
+    assert "TOY NUMBERS" in read.attrs["title"] and "RFE Table VI" in read.attrs["title"]
+    assert reproduce.to_text(read).split("\n")[3:] == reproduce.to_text(measured).split("\n")[3:]
+
+
+def test_what_was_not_saved_says_how_to_get_it(tmp_path):
+    with pytest.raises(DataError, match="python -m xmr_lib reproduce rfe-7"):
+        reproduce.saved("rfe-7", folder=tmp_path)
+    with pytest.raises(UnknownNameError):
+        reproduce.saved("rfe-77")

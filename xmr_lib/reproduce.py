@@ -122,6 +122,37 @@ def show(table: str, data: str | Path | runs.DataSource = "toy", **options: Any)
     print(f"Table: {frame.attrs['csv']}\nPicture: {frame.attrs['picture']}")
 
 
+def saved(table: str, label: str = "toy", folder: Path | None = None) -> pd.DataFrame:
+    """What an earlier `reproduce` of a table measured, read from its CSV: nothing is trained.
+
+    Args:
+        table: Such as "rfe-6".
+        label: "toy", or the data set's name; what the CSV is called after.
+        folder: Where the CSV lies; `reproduce/` of `paths.figures_dir()` by default.
+
+    Raises:
+        UnknownNameError: No such table.
+        DataError: That has not been measured yet; the message holds the command.
+    """
+    printed = paper.table(table)
+    file = (folder or figures_dir() / "reproduce") / f"{table}-{label}.csv"
+    if not file.is_file():
+        raise DataError(
+            f"{file} is missing: measure it with `python -m xmr_lib reproduce {table}`"
+            f"{'' if label == 'toy' else ' --data …'} (finished runs are reused)."
+        )
+    frame = pd.read_csv(file, keep_default_na=True)
+    for column in ("recipe", "status", "against", "verdict"):
+        frame[column] = frame[column].fillna("")
+    frame.attrs["title"] = f"{printed.title}\nprinted: {printed.dataset} · measured: " + (
+        "TOY NUMBERS from drawn scenes" if label == "toy" else label
+    )
+    frame.attrs["notes"] = [
+        f"{note.method + ': ' if note.method else ''}{note.text}" for note in printed.footnotes
+    ]
+    return frame
+
+
 def to_text(frame: pd.DataFrame) -> str:
     """The result of `reproduce` as a table to print: printed | measured ± s.d. | difference."""
     lines = []
