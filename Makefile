@@ -34,12 +34,14 @@ lint: $(INSTALLED)
 unit: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-# One notebook after the other, because the later ones reuse the runs of the earlier ones.
+# One notebook after the other, because the later ones reuse the runs of the earlier ones. Their
+# pictures go to a copy of figures/: a test leaves the checkout as it was.
 nbval: $(INSTALLED)
 ifeq ($(NOTEBOOKS),)
 	@echo "notebooks/ holds no notebook: nothing to validate."
 else
-	$(BIN)/python -m pytest -q --nbval --nbval-current-env \
+	rm -rf build/figures && mkdir -p build && cp -r figures build/figures
+	XMR_FIGURES="$(CURDIR)/build/figures" $(BIN)/python -m pytest -q --nbval --nbval-current-env \
 	    --nbval-sanitize-with tests/nbval_sanitize.cfg $(NOTEBOOKS)
 endif
 
