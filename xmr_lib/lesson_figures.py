@@ -25,6 +25,7 @@ from xmr_lib.figures import (
     GREY,
     ORANGE,
     PALETTE,
+    SKY,
     VERMILION,
     Picture,
     _draw_image,
@@ -51,7 +52,7 @@ def plot_captioned(data: CaptionedImages, images: Sequence[int], columns: int = 
         row, column = divmod(place, columns)
         grid[2 * row, column].imshow(open_image(data.image_files[image]))
         grid[2 * row, column].set_title(f"image {image}")
-        words = [_wrapped(f"{n}  {text}", 52) for n, text in enumerate(data.captions_of(image))]
+        words = [_wrapped(f"{n}: {text}", 52) for n, text in enumerate(data.captions_of(image))]
         grid[2 * row + 1, column].text(
             0, 1, "\n".join(words), va="top", fontsize=8, parse_math=False,
         )  # fmt: skip
@@ -126,7 +127,7 @@ def plot_scores(
     for column, row in enumerate(owners):
         axes.add_patch(
             Rectangle(
-                (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=2.2,
+                (column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=VERMILION, linewidth=2.2,
                 label="right pair" if column == 0 else None,
             )
         )  # fmt: skip
@@ -135,7 +136,7 @@ def plot_scores(
         for (row, column), value in np.ndenumerate(scores):
             shade = "white" if value < middle else "black"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", color=shade)
-    styles = zip((">", "^"), ("white", VERMILION), strict=True)
+    styles = zip((">", "^"), ("white", SKY), strict=True)
     for (legend, cells), (marker, colour) in zip((marked or {}).items(), styles, strict=False):
         places = np.array(sorted(cells))
         axes.plot(
@@ -206,9 +207,7 @@ def plot_protocols(recalls: Mapping[str, Sequence[float]], metric: str) -> Pictu
             values, np.full(len(values), row), "o", markerfacecolor="white", color=colour,
             markeredgewidth=1.6,
         )  # fmt: skip
-        axes.text(
-            max(values), row, f"   {np.mean(values):.1f}", va="center", color=BLACK, fontsize=9
-        )
+        axes.text(max(values), row, f"   mean {np.mean(values):.1f}", va="center", fontsize=9)
     axes.set(xlabel=metric, yticks=range(len(recalls)))
     axes.set_yticklabels(recalls)
     axes.invert_yaxis()
@@ -231,10 +230,12 @@ def plot_bootstrap(
     figure = Picture(figsize=(8.5, 3.2), layout="constrained")
     axes = figure.subplots()
     for (title, values), colour in zip(drawn.items(), PALETTE, strict=False):
-        values, (low, high) = np.asarray(values), intervals[title]
-        steps = np.unique(values)
-        width = max(float(np.diff(steps).min(initial=np.inf)), np.ptp(values) / 40)
-        edges = np.arange(values.min() - width / 2, values.max() + width, width)
+        values, (low, high) = np.round(values, 6), intervals[title]
+        # Recalls come in steps of one query: bins of whole steps, else their counts go up and down.
+        step = np.diff(np.unique(values)).min(initial=np.inf)
+        step = step if np.isfinite(step) else 1.0
+        width = step * max(1, round(np.ptp(values) / 40 / step))
+        edges = np.arange(values.min() - step / 2, values.max() + width, width)
         axes.hist(
             values, edges, density=True, color=colour, alpha=0.45,
             label=f"{title}: {low:.1f} to {high:.1f}",
@@ -286,8 +287,8 @@ def plot_triplets(margin: float = 0.2) -> Picture:
             label="other captions",
         )  # fmt: skip
         axes.text(0, radius + 0.02, "margin", ha="center", va="bottom", color=GREY, fontsize=9)
-        axes.set(title=title, xlim=(-1.15, 1.15), ylim=(-1.05, 1.1), xticks=[], yticks=[])
-        axes.set_aspect("equal")
+        axes.set(title=title, xlim=(-1.15, 1.15), ylim=(-1.0, 1.05), aspect="equal")
+        axes.axis("off")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
@@ -322,7 +323,7 @@ def plot_hinges(right: float, wrong: ArrayLike, margin: float, title: str | None
     axes.axhline(right, color=GREEN, label="score of the right pair")
     axes.axhline(border, color=BLACK, linestyle="--", label="the same minus the margin")
     axes.set(xlabel="wrong partners in the batch, hardest first", ylabel="score", title=title)
-    axes.legend(loc="upper right", fontsize=8)
+    axes.legend(loc="lower left", fontsize=8)
     return figure
 
 
@@ -345,8 +346,8 @@ def plot_hardest_negatives(
         pairs: Which pairs of the batch to draw.
     """
     scores = np.asarray(scores)
-    figure = Picture(figsize=(10.5, 2.35 * len(pairs)), layout="constrained")
-    grid = figure.subplots(len(pairs), 4, squeeze=False, width_ratios=(1, 2.1, 1, 1))
+    figure = Picture(figsize=(9.5, 2.1 * len(pairs)), layout="constrained")
+    grid = figure.subplots(len(pairs), 4, squeeze=False, width_ratios=(1, 1.7, 1, 1))
 
     def picture(axes: Axes, pair: int, mark: str, title: str) -> None:
         image = data.image_of_caption[captions[pair]]
@@ -363,7 +364,7 @@ def plot_hardest_negatives(
         )
         for height, (label, column, score, colour) in zip((1.0, 0.48), lines, strict=True):
             row[1].text(0, height, f"{label}   {score:.2f}", color=colour, va="top", fontsize=9)
-            words = _wrapped(data.captions[captions[column]], 42, lines=3)
+            words = _wrapped(data.captions[captions[column]], 38, lines=3)
             row[1].text(0, height - 0.12, words, va="top", fontsize=9, parse_math=False)
         picture(row[2], caption, "✗", "which belongs to")
         picture(row[3], image, "✗", f"hardest picture   {scores[image, pair]:.2f}")

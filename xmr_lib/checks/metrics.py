@@ -1,4 +1,4 @@
-"""Checks of notebook 01: recall@K with any number of captions, and recall under ties."""
+"""Checks of notebooks 00 and 01: a rank, recall@K with any captions, and recall under ties."""
 
 from __future__ import annotations
 
@@ -9,6 +9,28 @@ import numpy as np
 
 from xmr_lib.checks import fail, passed
 from xmr_lib.checks.mistakes import Case, Mistake, compare
+
+
+def best_rank(function: Callable) -> None:
+    """Checks `function(scores, right) -> rank` of one query.
+
+    `scores` `(n_items,)` holds no number twice, `right` `(n_items,)` is True for right items; the
+    result is the place of the best right item, 1 being the top.
+
+    Raises:
+        CheckFailed: The first case that comes out wrong, and why.
+    """
+    name = "best_rank"
+
+    def read(result: object) -> float:
+        if np.shape(result) != ():
+            fail(name, f"returned {result!r} instead of one number.", "One query, one rank.")
+        return float(result)
+
+    cases = _rank_cases()
+    advice = "How many items score higher than the best right one? The rank is one more."
+    compare(name, function, cases, _rank, _RANK_MISTAKES, read, advice)
+    passed(name, len(cases))
 
 
 def recall_at_k(function: Callable) -> None:
@@ -59,6 +81,45 @@ def recall_under_ties(function: Callable) -> None:
     advice = "Write down every order of the tied items and count those that end well."
     compare(name, function, cases, _tie_probability, _TIE_MISTAKES, read, advice)
     passed(name, len(cases))
+
+
+def _rank_cases() -> list[Case]:
+    cases = [
+        ([0.9, 0.5, 0.1], [1, 0, 0]),
+        ([0.1, 0.5, 0.9], [1, 0, 0]),
+        ([0.3, 0.8, 0.6, 0.1, 0.7], [1, 0, 1, 0, 0]),
+        ([-0.3, -0.8, -0.1, -0.2], [1, 1, 0, 0]),
+    ]
+    return [
+        (f"scores {scores}, right {right}", (np.array(scores), np.array(right) > 0))
+        for scores, right in cases
+    ]
+
+
+def _rank(scores: np.ndarray, right: np.ndarray) -> int:
+    """Walks down the list until a right item comes."""
+    for place, item in enumerate(_top(scores, len(scores)), start=1):
+        if right[item]:
+            return place
+    raise ValueError("no item is right")
+
+
+_RANK_MISTAKES: list[Mistake] = [
+    (lambda s, r: _rank(s, r) - 1, "The top is 1, not 0."),
+    (lambda s, r: _rank(-s, r), "You count from the worst score up: larger scores come first."),
+    (
+        lambda s, r: 1 + (s > s[r].min()).sum(),
+        "That is the rank of the *worst* right item; the best one counts.",
+    ),
+    (
+        lambda s, r: 1 + (s[~r] > s[r].mean()).sum(),
+        "Do not average over the right items; the best one counts.",
+    ),
+    (
+        lambda s, r: 1 + np.argsort(-s)[r].min(),
+        "argsort says which item stands at a place, not at which place an item stands.",
+    ),
+]
 
 
 def _recall_cases() -> list[Case]:
