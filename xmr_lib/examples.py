@@ -18,7 +18,9 @@ def text_to_image(run: Run, n: int = 10, k: int = 5, words_only: bool = False) -
         words_only: Show an image as its first caption, for photographs that may not be passed on.
     """
     report = run.report
-    chosen = np.linspace(0, report.n_captions - 1, min(n, report.n_captions)).astype(int)
+    n = min(n, report.n_captions)
+    chosen = (np.arange(n) + 0.5) / n * report.n_captions  # the middle of each n-th
+    chosen = chosen.astype(int)
     sentences = [report.captions[c] for c in chosen]
     hits = [run.search_images(sentence, k) for sentence in sentences]
     right = [[int(report.image_of_caption[c])] for c in chosen]
