@@ -89,6 +89,20 @@ def test_a_finished_run_is_reused(finished, scenes, monkeypatch):
             assert torch.equal(weight, finished.model.state_dict()[name])
 
 
+def test_a_run_of_a_scale_that_changed_is_trained_anew(scenes, tmp_path, monkeypatch):
+    folders, rates = set(), []
+    for lr in (1e-3, 5e-4):
+        monkeypatch.setitem(recipes.SCALES, "toy", {**recipes.SCALES["toy"], **TINY, "lr": lr})
+        if rates:
+            with pytest.warns(UserWarning, match="trained with other settings"):
+                run = runs.run("RFE", scenes, backbone="toy", scale="toy", root=tmp_path)
+        else:
+            run = runs.run("RFE", scenes, backbone="toy", scale="toy", root=tmp_path)
+        folders.add(run.folder)
+        rates.append(run.history["lr"][0])
+    assert len(folders) == 1 and rates == [1e-3, 5e-4]
+
+
 def test_training_anew_when_asked(finished, scenes, tmp_path):
     root = shutil.copytree(finished.folder.parents[3], tmp_path / "runs")
     folder = root / finished.folder.relative_to(finished.folder.parents[3])

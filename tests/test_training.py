@@ -74,7 +74,8 @@ def test_training_learns_and_leaves_a_whole_run(tmp_path):
     result = training.train(recipe, data, features, STAGE_DIMS, tmp_path)
     assert result.metrics()["t2i_r5"] > 60  # chance is 25
     assert {p.name for p in tmp_path.iterdir()} == {
-        "history.json", "model.safetensors", "ranks.npz", "stage-1", "vocabulary.json",
+        "history.json", "model.safetensors", "ranks.npz", "recipe.json", "stage-1",
+        "vocabulary.json",
     }  # fmt: skip
     history = json.loads((tmp_path / "history.json").read_text())
     assert [row["epoch"] for row in history] == list(range(1, 13))
@@ -135,6 +136,15 @@ def test_a_run_killed_twice_ends_with_the_same_bits(tmp_path):
         for row in rows:
             row.pop("seconds")
     assert seen[0] == seen[1]
+
+
+def test_epochs_of_another_recipe_are_not_gone_on_with(tmp_path):
+    data, features = make()
+    training.train(tiny(epochs=1), data, features, STAGE_DIMS, tmp_path / "run")
+    training.train(tiny(epochs=2, lr=1e-4), data, features, STAGE_DIMS, tmp_path / "run")
+    training.train(tiny(epochs=2, lr=1e-4), data, features, STAGE_DIMS, tmp_path / "fresh")
+    weights = [load_file(tmp_path / n / "model.safetensors") for n in ("run", "fresh")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
 def test_seeds_fix_and_change_the_result(tmp_path):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 import zipfile
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
@@ -244,7 +245,10 @@ def run(
         / recipe.scale / recipe.slug / f"seed-{seed}"
     )  # fmt: skip
     if resume and (folder / "run.json").is_file():
-        return load(folder, data=data, features=features)
+        found = load(folder, data=data, features=features)
+        if found.recipe == recipe:
+            return found
+        warnings.warn(f"{folder} was trained with other settings: trained anew.", stacklevel=2)
     (folder / "run.json").unlink(missing_ok=True)  # what is trained anew is not finished
     started = time.perf_counter()
     training.train(

@@ -110,17 +110,19 @@ def train(
         folder: Where everything is written.
         backbone: Name of the network that made the features; stage 2 trains it.
         seed: Seed of weights and batches; fixes the result on one machine.
-        resume: Go on from the last finished epoch found in `folder`. A run that was killed ends
-            with the very weights it would have had.
+        resume: Go on from the last finished epoch found in `folder`, if it is of this recipe. A
+            run that was killed ends with the very weights it would have had.
 
     Returns:
         Ranks on the reported split, with the weights that were best on the selection split.
     """
     learn, select, report = three_parts(data)
     folder.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        for name in ("stage-1", "stage-2"):
+    begun, wanted = folder / "recipe.json", json.dumps(recipe.to_json(), indent=1)
+    if not resume or (begun.is_file() and begun.read_text(encoding="utf-8") != wanted):
+        for name in ("stage-1", "stage-2"):  # another recipe's epochs cannot be gone on with
             shutil.rmtree(folder / name, ignore_errors=True)
+    _write_atomically(begun, wanted)
     vocabulary = Vocabulary.build(learn.captions, recipe.vocabulary_threshold)
     vocabulary.save(folder / "vocabulary.json")
     setting = Setting(
