@@ -253,7 +253,7 @@ def run(
     started = time.perf_counter()
     training.train(
         recipe, data, features.array, features.stage_dims, folder,
-        backbone=features.backbone, seed=seed, resume=resume,
+        backbone=features.backbone, transform=features.transform, seed=seed, resume=resume,
     )  # fmt: skip
     content = {
         "recipe": recipe.to_json(),
@@ -318,6 +318,8 @@ def load(
         )
     recipe, vocabulary = content["recipe"], Vocabulary.load(folder / "vocabulary.json")
     tuned = load_backbone(features.backbone) if recipe.finetune_epochs else None
+    if tuned is not None:
+        tuned.transform = features.transform
     model = models.build(recipe, len(vocabulary), features.stage_dims, tuned)
     training.load_weights(model, folder / "model.safetensors")
     try:

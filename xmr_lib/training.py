@@ -97,6 +97,7 @@ def train(
     folder: Path,
     *,
     backbone: str = "toy",
+    transform: str | None = None,
     seed: int = 0,
     resume: bool = True,
 ) -> Retrieval:
@@ -109,6 +110,7 @@ def train(
         stage_dims: Channels of C1…C4.
         folder: Where everything is written.
         backbone: Name of the network that made the features; stage 2 trains it.
+        transform: Kind of transform the features went through; stage 2 keeps to it.
         seed: Seed of weights and batches; fixes the result on one machine.
         resume: Go on from the last finished epoch found in `folder`, if it is of this recipe. A
             run that was killed ends with the very weights it would have had.
@@ -134,6 +136,7 @@ def train(
     history = _train_stage(setting, model, folder / "stage-1", recipe.epochs)
     if recipe.finetune_epochs:
         model.backbone = load_backbone(backbone).requires_grad_(True)
+        model.backbone.transform = transform or model.backbone.transform
         history += _train_stage(
             setting, model, folder / "stage-2", recipe.finetune_epochs, finetune=True
         )
@@ -172,6 +175,10 @@ def _train_stage(
     if checkpoint := _latest(folder):
         accelerator.load_state(str(checkpoint))
         progress = Progress(**json.loads((checkpoint / "progress.json").read_text()))
+    elif finetune:  # better than it was, or not at all
+        before = test(model, setting.select, None, setting.vocabulary).metrics()
+        progress.best_rsum = before["rsum"]
+        save_weights(model, folder / "best.safetensors")
     for epoch in range(progress.epoch, epochs):
         started = time.perf_counter()
         for part in (order, batches):  # the prepared loader would start again from epoch 0
