@@ -1,5 +1,6 @@
 import pytest
 import torch
+from notebook_solutions import solution, stub
 
 from xmr_lib.checks import CheckFailed, encoders
 from xmr_lib.encoders import image, text
@@ -41,6 +42,17 @@ def test_what_is_no_answer_is_told_so(check, answer, phrase):
     with pytest.raises(CheckFailed) as failure:
         check(answer)
     assert phrase in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    ("notebook", "name"),
+    [("03", "rich_image_features"), ("04", "pool_words"), ("04", "rich_text_features")],
+)
+def test_solutions_of_the_notebooks_are_right_and_their_stubs_unwritten(notebook, name):
+    check = getattr(encoders, name)
+    check(solution(notebook, name))
+    with pytest.raises(CheckFailed, match="not written yet"):
+        check(stub(notebook, name))
 
 
 def test_equation_2_right_answers(capsys):

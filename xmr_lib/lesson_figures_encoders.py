@@ -42,23 +42,38 @@ def plot_channel_maps(
 ) -> Picture:
     """Some channels of each stage over the picture, with what the two pools make of them.
 
+    On the left of each row stands the picture, cut into the stage's places.
+
     Args:
         picture: PIL image or array.
         maps: C1…C4 of this picture, each `(channels, height, width)`.
         channels: For each stage the channels to draw, equally many.
     """
     with mpl.rc_context(style()):
-        columns = len(channels[0])
-        figure = Picture(figsize=(2.0 * columns + 0.6, 9.2), layout="constrained")
+        columns = 1 + len(channels[0])
+        figure = Picture(figsize=(1.8 * columns + 0.4, 8.4), layout="constrained")
         grid = figure.subplots(len(maps), columns, squeeze=False)
         for stage, (row, each, chosen) in enumerate(zip(grid, maps, channels, strict=True), 1):
-            for axes, channel in zip(row, chosen, strict=True):
+            _draw_places(row[0], picture, each.shape[1:])
+            for axes, channel in zip(row[1:], chosen, strict=True):
                 _draw_map(axes, picture, each[channel])
                 largest, mean = each[channel].max(), each[channel].mean()
                 axes.set_title(f"channel {channel}\nmax {largest:.2f}  avg {mean:.2f}", fontsize=8)
             size = "×".join(map(str, each.shape))
             row[0].set_ylabel(f"C{stage}\n{size}", fontsize=10)
     return figure
+
+
+def _draw_places(axes: Axes, picture: Any, shape: tuple[int, int]) -> None:
+    """The picture under the grid of a stage's places."""
+    pixels = np.asarray(picture)
+    axes.imshow(pixels, extent=(0, pixels.shape[1], pixels.shape[0], 0))
+    look = {"color": "black", "linewidth": 0.35, "alpha": 0.55}
+    for y in np.linspace(0, pixels.shape[0], shape[0] + 1):
+        axes.axhline(y, **look)
+    for x in np.linspace(0, pixels.shape[1], shape[1] + 1):
+        axes.axvline(x, **look)
+    _bare(axes)
 
 
 def _draw_map(axes: Axes, picture: Any, activation: Tensor) -> None:
@@ -134,7 +149,7 @@ def plot_removal(before: Any, after: Any, moved: Mapping[str, Sequence[float]]) 
             axes.set_title(title)
             _bare(axes)
         _grouped_bars(right, [f"C{stage}" for stage in range(1, 5)], moved)
-        right.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+        right.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
         right.set_title("Channels whose pool moves by more than one s.d.", fontsize=10)
         right.legend(fontsize=9)
     return figure
@@ -195,7 +210,8 @@ def plot_cosines(cosines: Mapping[str, Any], xlabel: str) -> Picture:
         for (name, values), colour, hatch in looks:
             values = np.asarray(values, dtype=float)
             share = np.full(len(values), 1 / len(values))
-            label = f"{name}: mean {values.mean():.2f}, s.d. {values.std():.2f}"
+            middle = round(values.mean(), 2) + 0.0  # no "-0.00"
+            label = f"{name}: mean {middle:.2f}, s.d. {values.std():.2f}"
             axes.hist(
                 values, edges, weights=share, histtype="stepfilled", alpha=0.55, color=colour,
                 edgecolor=colour, hatch=hatch, label=label,
@@ -206,22 +222,33 @@ def plot_cosines(cosines: Mapping[str, Any], xlabel: str) -> Picture:
     return figure
 
 
-def plot_two_histories(histories: Mapping[str, Any]) -> Picture:
+def plot_histories(histories: Mapping[str, Any], plateau: float | None = None) -> Picture:
     """Validation rsum and training loss of several runs on common axes.
 
+    Epochs on all negatives are left out of the loss: its sum is another one there.
+
     Args:
-        histories: Name -> history with `loss` and `rsum`, one row an epoch.
+        histories: Name -> history with `loss`, `rsum` and `negatives`, one row an epoch.
+        plateau: Loss of a model that maps everything to one point (`xmr_lib.losses.plateau`).
     """
     with mpl.rc_context(style()):
-        figure = Picture(figsize=(9, 3), layout="constrained")
+        figure = Picture(figsize=(10, 3.2), layout="constrained")
         recall, loss = figure.subplots(1, 2)
         for number, (name, history) in enumerate(histories.items()):
-            look = {"color": PALETTE[number], "marker": "os^D"[number % 4], "markersize": 4}
+            look = {"color": PALETTE[number], "marker": "os^D"[number % 4], "markersize": 4.5}
+            look["linestyle"] = ("-", "--", "-", "--")[number % 4]
             epochs = np.arange(1, len(history) + 1)
+            hardest = (history["negatives"] == "hardest").to_numpy()
             recall.plot(epochs, history["rsum"], label=name, **look)
-            loss.plot(epochs, history["loss"], label=name, **look)
-        recall.set(title="Validation rsum", xlabel="epoch", ylim=(0, None))
-        loss.set(title="Training loss", xlabel="epoch", yscale="log")
+            loss.plot(epochs[hardest], history["loss"][hardest], label=name, **look)
+        if plateau is not None:
+            loss.axhline(plateau, color=GREY, linestyle=":", linewidth=1.4)
+            loss.text(
+                1, plateau, "2·B·margin: all collapsed ", transform=loss.get_yaxis_transform(),
+                ha="right", va="bottom", color=GREY, fontsize=8,
+            )  # fmt: skip
+        recall.set(title="Validation rsum", xlabel="epoch")
+        loss.set(title="Training loss (hardest negatives)", xlabel="epoch", xlim=recall.get_xlim())
         recall.legend(fontsize=9)
         for axes in (recall, loss):
             axes.xaxis.get_major_locator().set_params(integer=True)
@@ -274,15 +301,16 @@ def plot_states(words: Sequence[str], states: Mapping[str, Tensor], units: int =
         units: How many of a state's numbers to draw.
     """
     with mpl.rc_context(style()):
-        figure = Picture(figsize=(1.0 * len(words) + 1.5, 2.5 * len(states)), layout="constrained")
+        figure = Picture(figsize=(0.82 * len(words) + 1.2, 2.4 * len(states)), layout="constrained")
         grid = figure.subplots(len(states), 1, squeeze=False)[:, 0]
+        strongest = max(each[:, :units].abs().quantile(0.98).item() for each in states.values())
         for axes, (direction, each) in zip(grid, states.items(), strict=True):
             backward = direction == "backward"
             final = each[0 if backward else -1]
             near = torch.nn.functional.cosine_similarity(each, final[None], dim=1)
             drawn = axes.imshow(
-                each[:, :units].T.numpy(), aspect="auto", cmap="PuOr", vmin=-1, vmax=1,
-                interpolation="nearest",
+                each[:, :units].T.numpy(), aspect="auto", cmap="PuOr", vmin=-strongest,
+                vmax=strongest, interpolation="nearest",
             )  # fmt: skip
             arrow = "←  reads this way" if backward else "reads this way  →"
             axes.set(title=f"{direction}   {arrow}", yticks=[], ylabel=f"{units} units")
@@ -295,7 +323,7 @@ def plot_states(words: Sequence[str], states: Mapping[str, Tensor], units: int =
             axes.get_xticklabels()[0 if backward else -1].set_fontweight("bold")
             axes.grid(False)
         grid[-1].set_xlabel("word, and cosine of the state there with the final state (bold)")
-        figure.colorbar(drawn, ax=list(grid), shrink=0.6, label="value of the unit")
+        figure.colorbar(drawn, ax=list(grid), shrink=0.6, extend="both", label="value of the unit")
     return figure
 
 
