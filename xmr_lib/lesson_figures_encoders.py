@@ -108,7 +108,7 @@ def plot_argmax_places(
         boxes: Things of the picture as left, top, right, bottom in pixels.
     """
     with mpl.rc_context(style()):
-        figure = Picture(figsize=(11, 3.05), layout="constrained")
+        figure = Picture(figsize=(11, 3.2), layout="constrained")
         pixels = np.asarray(picture)
         for stage, (axes, each) in enumerate(
             zip(figure.subplots(1, len(maps)), maps, strict=True), start=1
