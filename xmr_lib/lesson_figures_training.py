@@ -164,5 +164,5 @@ def plot_ladder(steps: pd.DataFrame, spread: float | None = None) -> Picture:
     axes.set(yticks=rows, xlabel="change in rsum", ylim=(-0.6, len(steps)))
     axes.set_yticklabels(steps.index, parse_math=False)
     axes.grid(axis="y", visible=False)
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside lower center", ncols=2)
     return figure
