@@ -27,6 +27,7 @@ from xmr_lib import models, recipes, training
 from xmr_lib.data import captioned
 from xmr_lib.data.batches import Batch
 from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.feature_store import write_atomically
 from xmr_lib.data.features import Features, extract
 from xmr_lib.data.images import eval_transform, open_image
 from xmr_lib.data.vocabulary import Vocabulary
@@ -268,7 +269,7 @@ def run(
         "torch": torch.__version__,
         "metrics": Retrieval.load(folder / "ranks.npz").metrics(),
     }
-    training._write_atomically(folder / "run.json", json.dumps(content, indent=1))
+    write_atomically(folder / "run.json", json.dumps(content, indent=1).encode())
     return load(folder, data=data, features=features)
 
 

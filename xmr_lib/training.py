@@ -28,6 +28,7 @@ from tqdm.auto import tqdm
 from xmr_lib import models
 from xmr_lib.data.batches import Batch, Pairs, loader
 from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.feature_store import write_atomically
 from xmr_lib.data.images import PixelDataset
 from xmr_lib.data.vocabulary import Vocabulary
 from xmr_lib.encoders.backbone import load_backbone
@@ -124,7 +125,7 @@ def train(
     if not resume or (begun.is_file() and begun.read_text(encoding="utf-8") != wanted):
         for name in ("stage-1", "stage-2"):  # another recipe's epochs cannot be gone on with
             shutil.rmtree(folder / name, ignore_errors=True)
-    _write_atomically(begun, wanted)
+    write_atomically(begun, wanted.encode())
     vocabulary = Vocabulary.build(learn.captions, recipe.vocabulary_threshold)
     vocabulary.save(folder / "vocabulary.json")
     setting = Setting(
@@ -140,7 +141,7 @@ def train(
         history += _train_stage(
             setting, model, folder / "stage-2", recipe.finetune_epochs, finetune=True
         )
-    _write_atomically(folder / "history.json", json.dumps(history, indent=1))
+    write_atomically(folder / "history.json", json.dumps(history, indent=1).encode())
     save_weights(model, folder / "model.safetensors")
     result = test(model, report, features, vocabulary)
     result.save(folder / "ranks.npz")
@@ -329,11 +330,3 @@ def load_weights(model: torch.nn.Module, path: Path) -> None:
             f"{path} cannot be read as this model's weights ({error}). Delete the run's folder "
             "and train it again."
         ) from None
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    with tempfile.NamedTemporaryFile(
-        "w", dir=path.parent, suffix=".tmp", delete=False, encoding="utf-8"
-    ) as file:
-        file.write(text)
-    os.replace(file.name, path)
