@@ -7,9 +7,10 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from xmr_lib.data.batches import Batch
+from xmr_lib.data.batches import Batch, fetch
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.images import PixelDataset
+from xmr_lib.data.regions import Regions
 from xmr_lib.data.vocabulary import TokenizedCaptions
 from xmr_lib.models import RetrievalModel
 from xmr_lib.similarity import Encoded
@@ -19,7 +20,7 @@ from xmr_lib.similarity import Encoded
 def encode_images(
     model: RetrievalModel,
     data: CaptionedImages,
-    features: np.ndarray | None = None,
+    features: np.ndarray | Regions | None = None,
     batch_size: int = 512,
     workers: int = 2,
 ) -> Encoded:
@@ -28,7 +29,7 @@ def encode_images(
     Args:
         model: A trained model; it is left in evaluation mode.
         data: The images.
-        features: Pooled features that `data.rows` index. A model that brings its own (fine-tuned)
+        features: Pooled features, or regions, that `data.rows` index. A model that brings its own (fine-tuned)
             backbone reads the pictures instead.
         batch_size: Images at once when features are cached; pictures come 64 at a time.
         workers: Processes that decode pictures.
@@ -45,10 +46,7 @@ def encode_images(
         )
     else:
         batches = (
-            Batch(
-                torch.from_numpy(rows),
-                pooled=torch.from_numpy(np.asarray(features[rows], dtype=np.float32)),
-            )
+            Batch(torch.from_numpy(rows), **fetch(features, rows))
             for start in range(0, data.n_images, batch_size)
             for rows in [data.rows[start : start + batch_size]]
         )
@@ -77,4 +75,4 @@ def encode_captions(
             model.encode_captions(Batch(torch.from_numpy(chosen), words, lengths).to(device))
         )
     back = torch.from_numpy(np.argsort(order, kind="stable"))
-    return Encoded.concatenate(pieces)[back.to(device)]
+    return Encoded.concatenate(pieces)[back]

@@ -1,7 +1,11 @@
 """Every row of the papers' tables as a recipe, under its printed name.
 
 RFE's names are parsed by their own grammar, so that combinations which the paper never printed
-work too: `avg-<stages>[-max-<stages>]-<GRU|BiGRU>[-emb-<avg|max>][ mg=<margin>]`.
+work too: `avg-<stages>[-max-<stages>]-<GRU|BiGRU>[-emb-<avg|max>][ mg=<margin>]`, and
+`SCAN[-RFE] <t-i|i-t> <AVG|LSE|MAX|SUM>` for models that compare regions with words.
+
+Some rows are not trained but put together from trained ones: ensembles (`RFE-ensemble`, `A + B`)
+and re-ranked results (`…-rerank`). `compose` takes such names apart.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
+from xmr_lib.cross_attention import Direction, Pooling, ScoreNorm
 from xmr_lib.encoders.text import WordPooling
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.losses import Negatives
@@ -38,6 +43,14 @@ class Recipe:
         word_dim: Size of a word embedding.
         rnn_dim: Size of a GRU state.
         joint_dim: Size of the joint space.
+        attention: None compares one vector an image with one a caption; "t-i" lets words look at
+            regions, "i-t" regions at words (SCAN; see `xmr_lib.cross_attention`).
+        pooling: How SCAN's cosines become one score: "AVG", "LSE", "MAX" or "SUM".
+        smooth: SCAN's λ1, inverse temperature of its attention.
+        lse: SCAN's λ2, sharpness of "LSE".
+        attention_norm: What happens to SCAN's products before the softmax.
+        rich_words: SCAN-RFE joins word embeddings to the GRU's states: "project" maps both to the
+            joint space by a layer, "regions" maps the regions to the size of both instead.
         similarity: "cosine", or "order" for VSE++'s order embeddings.
         margin: `mg` of RFE eqs. 7 and 8.
         negatives: "hardest" in the batch, or "all".
@@ -67,6 +80,12 @@ class Recipe:
     word_dim: int = 300
     rnn_dim: int = 1024
     joint_dim: int = 1024
+    attention: Direction | None = None
+    pooling: Pooling = "AVG"
+    smooth: float = 9.0
+    lse: float = 6.0
+    attention_norm: ScoreNorm = "clipped_l2norm"
+    rich_words: Literal["project", "regions"] | None = None
     similarity: Literal["cosine", "order"] = "cosine"
     margin: float = 0.2
     negatives: Negatives = "hardest"
@@ -127,11 +146,16 @@ SCALES: dict[str, dict[str, Any]] = {
     "paper": {},
 }  # fmt: skip
 
+# What models of regions take instead.
+SCAN_SCALES: dict[str, dict[str, Any]] = {"toy": {}, "laptop": {}, "paper": {}}
+
 # Learning rate schedules of the papers: epochs, epochs between drops, factor.
 SCHEDULES: dict[str, dict[str, Any]] = {
     "rfe-f30k": {"epochs": 36, "lr_drop_every": 15, "lr_drop_factor": 0.1},
     "rfe-coco": {"epochs": 36, "lr_drop_every": 15, "lr_drop_factor": 1 / 1.2},
     "vsepp": {"epochs": 30, "lr_drop_every": 15, "lr_drop_factor": 0.1},
+    "scan-f30k": {"epochs": 30, "lr_drop_every": 15, "lr_drop_factor": 0.1},
+    "scan-coco": {"epochs": 20, "lr": 5e-4, "lr_drop_every": 10, "lr_drop_factor": 0.1},
 }
 
 _RFE = "avg-4-max-1234-BiGRU-emb-avg"  # eq. 2 with eq. 6
@@ -146,6 +170,11 @@ _GRAMMAR = re.compile(
     r"avg-(?P<avg>[1-4]+)(?:-max-(?P<max>[1-4]+))?-(?P<rnn>BiGRU|GRU)(?:-emb-(?P<emb>avg|max))?"
     r"(?: mg=(?P<margin>\d*\.?\d+))?"
 )
+_SCAN = re.compile(
+    r"SCAN(?P<rich>-RFE)? (?P<direction>t-i|i-t) (?P<pooling>AVG|LSE|MAX|SUM)"
+)
+_RFE_ENSEMBLE = tuple(f"avg-4-max-{stages}-BiGRU-emb-avg" for stages in (4, 123, 34, 1234))
+_RERANK = "-rerank"
 _PRINTED = (
     *(f"avg-4-GRU-emb-avg mg={margin}" for margin in (0.1, 0.2, 0.3, 0.6)),
     "avg-4-GRU-emb-avg",
@@ -158,6 +187,21 @@ _PRINTED = (
     "avg-4-max-123-BiGRU-emb-avg",
     "avg-4-max-34-BiGRU-emb-avg",
     _RFE,
+    *(
+        f"{model} {direction} {pooling}"
+        for model in ("SCAN", "SCAN-RFE")
+        for direction in ("t-i", "i-t")
+        for pooling in ("LSE", "AVG")
+    ),
+)
+COMPOSED = (
+    "RFE-ensemble",
+    "SCAN t-i LSE + i-t AVG",
+    "SCAN t-i AVG + i-t LSE",
+    "SCAN-RFE t-i AVG + i-t LSE",
+    "SCAN-RFE t-i AVG + t-i LSE",
+    "avg-4-GRU-emb-avg-rerank",
+    "avg-4-max-1234-BiGRU-emb-avg-rerank",
 )
 
 
@@ -170,9 +214,18 @@ def _parse(name: str) -> dict[str, Any]:
     """What a name says about the model, on top of a scale's defaults."""
     if name in _NAMED:
         return _NAMED[name]
+    if found := _SCAN.fullmatch(name):
+        return {
+            "attention": found["direction"],
+            "pooling": found["pooling"],
+            "smooth": 9.0 if found["direction"] == "t-i" else 4.0,
+            "lse": 6.0 if found["direction"] == "t-i" else 5.0,
+            "bidirectional": True,
+            "rich_words": "project" if found["rich"] else None,
+        }
     found = _GRAMMAR.fullmatch(_RFE if name == "RFE" else name)
     if found is None:
-        raise UnknownNameError("recipe", name, names())
+        raise UnknownNameError("recipe", name, (*names(), *COMPOSED))
     stages = {way: tuple(sorted({int(s) for s in found[way] or ""})) for way in ("avg", "max")}
     parsed: dict[str, Any] = {
         "avg_stages": stages["avg"],
@@ -192,7 +245,7 @@ def get(name: str, scale: Scale = "paper", *, schedule: str | None = None, **ove
         name: One of `names()`, or any name of RFE's grammar.
         scale: "toy", "laptop" or "paper".
         schedule: One of `SCHEDULES`; None keeps the scale's own. At paper scale VSE++ and its
-            kin take "vsepp", all others "rfe-f30k".
+            kin take "vsepp", SCAN and SCAN-RFE "scan-f30k", all others "rfe-f30k".
         overrides: Any field of `Recipe`.
 
     Raises:
@@ -205,16 +258,68 @@ def get(name: str, scale: Scale = "paper", *, schedule: str | None = None, **ove
     if scale not in SCALES:
         raise UnknownNameError("scale", scale, SCALES)
     if schedule is None and scale == "paper":
-        schedule = "vsepp" if name in _NAMED else "rfe-f30k"
+        scan = "scan-f30k" if _SCAN.fullmatch(name) else "rfe-f30k"
+        schedule = "vsepp" if name in _NAMED else scan
     if schedule is not None and schedule not in SCHEDULES:
         raise UnknownNameError("schedule", schedule, SCHEDULES)
     if unknown := [key for key in overrides if key not in FIELDS]:
         raise UnknownNameError("recipe field", unknown[0], FIELDS)
     overrides = {key: _typed(key, value) for key, value in overrides.items()}
-    values = {**SCALES[scale], **SCHEDULES.get(schedule, {}), **_parse(name), **overrides}
+    said = _parse(name)
+    if schedule == "scan-coco" and name.endswith("i-t LSE"):
+        said = {**said, "lse": 20.0}
+    sizes = SCALES[scale] | (SCAN_SCALES[scale] if said.get("attention") else {})
+    values = {**sizes, **SCHEDULES.get(schedule, {}), **said, **overrides}
     recipe = replace(Recipe(name), scale=scale, **values)
     _check(recipe)
     return recipe
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A name taken apart: what is trained, and what is done with it.
+
+    Attributes:
+        name: The whole name.
+        members: Recipes whose scores are averaged; one for a plain recipe.
+        rerank: The result is re-ranked with the help of the other test items (transductive).
+    """
+
+    name: str
+    members: tuple[str, ...]
+    rerank: bool = False
+
+    @property
+    def mark(self) -> str:
+        """What a reader of a table must know: "ensemble", "transductive", both, or ""."""
+        marks = ["ensemble"] * (len(self.members) > 1) + ["transductive"] * self.rerank
+        return ", ".join(marks)
+
+
+def compose(name: str) -> Composition:
+    """Takes the name of an ensemble or a re-ranked row apart; a plain recipe is its only member.
+
+    In `A + B` the second name may leave out what it shares with the first, as the paper does.
+
+    Raises:
+        UnknownNameError: A member is no recipe.
+
+    >>> compose("SCAN-RFE t-i AVG + i-t LSE").members
+    ('SCAN-RFE t-i AVG', 'SCAN-RFE i-t LSE')
+    >>> compose("RFE-rerank").mark
+    'transductive'
+    """
+    bare = name.removesuffix(_RERANK)
+    if bare == "RFE-ensemble":
+        members = _RFE_ENSEMBLE
+    else:
+        first, *others = (part.strip() for part in bare.split(" + "))
+        model = first.split(" ")[0]  # SCAN or SCAN-RFE
+        shared = [f"{model} {part}" if re.match(r"(t-i|i-t) ", part) else part for part in others]
+        members = (first, *shared)
+    for member in members:
+        _parse(member)
+    return Composition(name, members, bare != name)
 
 
 def _typed(name: str, value: Any) -> Any:
@@ -247,12 +352,15 @@ def _check(recipe: Recipe) -> None:
     for name, least in _LEAST.items():
         if getattr(recipe, name) < least:
             raise DataError(f"{name} must be at least {least}, not {getattr(recipe, name)}.")
-    for name in ("lr", "finetune_lr", "grad_clip", "lr_drop_factor", "margin"):
+    for name in _POSITIVE:
         if not 0 < getattr(recipe, name) < math.inf:
             raise DataError(f"{name} must be above 0 and finite, not {getattr(recipe, name)}.")
     if not recipe.avg_stages and not recipe.max_stages:
         raise DataError("avg_stages and max_stages are both empty: nothing is left of the image.")
-    if not recipe.project_text and recipe.rnn_dim != recipe.joint_dim:
+    if recipe.attention is not None and recipe.finetune_epochs:
+        raise DataError(f"{recipe.name} compares regions, whose CNN stays frozen: no fine-tuning.")
+    gru_is_joint = not recipe.project_text or (recipe.attention and not recipe.rich_words)
+    if gru_is_joint and recipe.rnn_dim != recipe.joint_dim:
         raise DataError(
             f"{recipe.name} takes its GRU state as embedding: rnn_dim ({recipe.rnn_dim}) and "
             f"joint_dim ({recipe.joint_dim}) must be equal."
@@ -264,10 +372,15 @@ _USUAL = Recipe("")
 FIELDS = tuple(field.name for field in fields(Recipe) if field.name not in ("name", "scale"))
 _CHOICES: dict[str, tuple] = {
     "similarity": ("cosine", "order"),
+    "attention": (None, *get_args(Direction)),
+    "pooling": get_args(Pooling),
+    "attention_norm": get_args(ScoreNorm),
+    "rich_words": (None, "project", "regions"),
     "negatives": get_args(Negatives),
     "norm": ("parts", "after"),
     "word_pooling": (None, *get_args(WordPooling)),
 }
+_POSITIVE = ("lr", "finetune_lr", "grad_clip", "lr_drop_factor", "margin", "smooth", "lse")
 _LEAST = {
     "epochs": 1, "batch_size": 2, "word_dim": 1, "rnn_dim": 1, "joint_dim": 1, "lr_drop_every": 1,
     "warmup_epochs": 0, "finetune_epochs": 0, "vocabulary_threshold": 1,

@@ -12,24 +12,23 @@ import json
 import time
 import warnings
 import zipfile
-from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
-from numbers import Integral
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from accelerate import PartialState
+from torch import Tensor
 
 from xmr_lib import models, recipes, training
-from xmr_lib.data import captioned
 from xmr_lib.data.batches import Batch
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.feature_store import write_atomically
-from xmr_lib.data.features import Features, extract
+from xmr_lib.data.features import Features
 from xmr_lib.data.images import eval_transform, open_image
+from xmr_lib.data.regions import Regions, of_picture
 from xmr_lib.data.vocabulary import Vocabulary
 from xmr_lib.encoders.backbone import load_backbone, pool_stages
 from xmr_lib.encoding import encode_captions, encode_images
@@ -37,53 +36,15 @@ from xmr_lib.errors import DataError
 from xmr_lib.evaluation import Retrieval
 from xmr_lib.paths import runs_dir
 from xmr_lib.recipes import Recipe, Scale
-from xmr_lib.retrieval import Hit, top_k
+from xmr_lib.retriever import Retriever
 from xmr_lib.similarity import Encoded
+from xmr_lib.sources import DataSource, default_backbone, features_of, grid_of, is_toy
+
+__all__ = ["DataSource", "Run", "default_backbone", "is_toy", "load", "run"]
 
 
-@dataclass(frozen=True)
-class DataSource:
-    """Where captioned images come from; enough to read them again.
-
-    Attributes:
-        data: "toy", or a folder or annotation file of captioned photographs.
-        images: Folder of the photographs, when they do not lie beside the annotations.
-        format: Annotation format; by default recognised from what lies there.
-        protocol: Named splits, such as "karpathy" or "rfe"; by default as the annotations say.
-        on_problem: "skip" leaves out unusable images and captions with a warning.
-        check_images: Decode every image first, so that broken ones are found (and skipped) at once.
-    """
-
-    data: str = "toy"
-    images: str | None = None
-    format: str | None = None
-    protocol: str | None = None
-    on_problem: Literal["raise", "skip"] = "raise"
-    check_images: bool = False
-
-    def load(self) -> CaptionedImages:
-        """Reads the captioned images."""
-        return captioned.load(
-            self.data,
-            images=self.images,
-            format=self.format,
-            protocol=self.protocol,
-            on_problem=self.on_problem,
-            check_images=self.check_images,
-        )
-
-    def absolute(self) -> DataSource:
-        """The same with absolute paths, so that a run finds its data from any folder."""
-        paths = {
-            name: str(Path(value).expanduser().resolve())
-            for name, value in (("data", self.data), ("images", self.images))
-            if value and Path(value).expanduser().exists()
-        }
-        return replace(self, **paths)
-
-
-@dataclass
-class Run:
+@dataclass(eq=False)
+class Run(Retriever):
     """A finished run.
 
     Attributes:
@@ -91,7 +52,8 @@ class Run:
         recipe: What was trained.
         seed: Its seed.
         data: The whole data set.
-        features: Its pooled features.
+        features: Its features, pooled or of regions.
+        regions: Which regions, as `xmr_lib.sources.features_of` names them; None: its default.
         vocabulary: Words it knows.
         model: With the weights that were best on the selection split.
         history: One row an epoch.
@@ -103,99 +65,55 @@ class Run:
     recipe: Recipe
     seed: int
     data: CaptionedImages
-    features: Features
+    features: Features | Regions
+    regions: str | None
     vocabulary: Vocabulary
     model: models.RetrievalModel
     history: pd.DataFrame
     retrieval: Retrieval
     seconds: float
-    _encoded: dict[str, tuple[Encoded, Encoded]] = field(default_factory=dict, repr=False)
 
-    @cached_property
-    def metrics(self) -> dict[str, float]:
-        """Recalls, ranks and rsum on the reported split."""
-        return self.retrieval.metrics()
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
+        return self.recipe.name
 
-    @cached_property
-    def report(self) -> CaptionedImages:
-        """The images that the run reports on, and searches by default."""
-        return training.three_parts(self.data)[2]
+    def score(self, images: Encoded, captions: Encoded) -> Tensor:
+        """The model's similarity, `(n_images, n_captions)`."""
+        return self.model.score(images, captions)
 
-    def encoded(self, data: CaptionedImages | None = None) -> tuple[Encoded, Encoded]:
-        """All images and captions of a data set (default: the reported split), encoded once."""
-        data = self.report if data is None else data
-        key = hashlib.sha256(data.rows.tobytes()).hexdigest()
-        if key not in self._encoded:
-            self._encoded[key] = (
-                encode_images(self.model, data, self.features.array),
-                encode_captions(self.model, self.vocabulary.encode(data.captions)),
-            )
-        return self._encoded[key]
+    def encode_images(self, data: CaptionedImages) -> Encoded:
+        """Every image of a part of the data set, in its order."""
+        return encode_images(self.model, data, self.features.inputs)
 
-    def score_matrix(self, data: CaptionedImages | None = None) -> np.ndarray:
-        """All scores `(n_images, n_captions)`; for pictures and small sets."""
-        images, captions = self.encoded(data)
-        with torch.inference_mode():
-            return self.model.score(images, captions).cpu().numpy()
-
-    @torch.inference_mode()
-    def search_images(
-        self, sentence: str, k: int = 5, data: CaptionedImages | None = None
-    ) -> list[Hit]:
-        """The `k` images that fit a sentence best.
-
-        Raises:
-            DataError: The sentence has no words.
-        """
-        data = self.report if data is None else data
-        images, _ = self.encoded(data)
-        query = encode_captions(self.model, self.vocabulary.encode([sentence]))
-        scores, places = top_k(lambda q, g: self.model.score(g, q).T, query, images, k)
-        return [
-            Hit(place, value, data.image_files[place])
-            for value, place in zip(scores[0].tolist(), places[0].tolist(), strict=True)
-        ]
-
-    @torch.inference_mode()
-    def search_captions(
-        self, image: str | Path | int, k: int = 5, data: CaptionedImages | None = None
-    ) -> list[Hit]:
-        """The `k` captions that fit an image best.
-
-        Args:
-            image: Any picture file, or the position of an image of `data`.
-            k: How many.
-            data: What to search; the reported split by default.
-
-        Raises:
-            DataError: The picture cannot be read, or there is no such position.
-        """
-        data = self.report if data is None else data
-        images, captions = self.encoded(data)
-        if isinstance(image, Integral):
-            if not 0 <= image < data.n_images:
-                raise DataError(f"There is no image {image}: {data.name} has {data.n_images} here.")
-            query = images[image : image + 1]
-        else:
-            query = self.encode_picture(image)
-        scores, places = top_k(self.model.score, query, captions, k)
-        return [
-            Hit(c, value, data.image_files[data.image_of_caption[c]], data.captions[c])
-            for value, c in zip(scores[0].tolist(), places[0].tolist(), strict=True)
-        ]
+    def encode_sentences(self, sentences: Sequence[str]) -> Encoded:
+        """Any sentences, in their order."""
+        return encode_captions(self.model, self.vocabulary.encode(sentences))
 
     @torch.inference_mode()
     def encode_picture(self, path: str | Path) -> Encoded:
         """Any picture, encoded the way the run's own images were."""
+        device = next(self.model.parameters()).device
+        self.model.eval()
+        batch = Batch(torch.zeros(1, dtype=torch.long), **self._seen(path, device))
+        return self.model.encode_images(batch.to(device))
+
+    def _seen(self, path: str | Path, device: torch.device) -> dict[str, Tensor]:
+        """Features of one picture, as fields of a `Batch`."""
+        if isinstance(self.features, Regions):
+            which = grid_of(self.regions) if self.regions else {"kind": self.features.kind}
+            transform = self.features.transform
+            found, _ = of_picture(path, self.features.backbone, transform=transform, **which)
+            return {
+                "regions": torch.from_numpy(found)[None],
+                "region_counts": torch.tensor([len(found)]),
+            }
         backbone = self.model.backbone or load_backbone(self.features.backbone)
         look = eval_transform(
             self.features.transform, backbone.image_size, backbone.mean, backbone.std
         )
-        device = next(self.model.parameters()).device
         pixels = look(open_image(path))[None].to(device)  # (1, 3, size, size)
-        pooled = pool_stages(backbone.to(device)(pixels))
-        self.model.eval()
-        return self.model.encode_images(Batch(torch.zeros(1, dtype=torch.long), pooled=pooled))
+        return {"pooled": pool_stages(backbone.to(device)(pixels))}
 
 
 def run(
@@ -205,7 +123,8 @@ def run(
     scale: Scale | None = None,
     seed: int = 0,
     backbone: str | None = None,
-    features: Features | None = None,
+    regions: str | None = None,
+    features: Features | Regions | None = None,
     root: Path | None = None,
     resume: bool = True,
     **overrides,
@@ -219,7 +138,8 @@ def run(
         seed: Seed of weights and batches.
         backbone: Network whose features are used; by default the toy one on toy scenes, else
             EfficientNet-Lite0.
-        features: Features extracted before, instead of `backbone`.
+        regions: Which regions, for models that compare them (see `sources.features_of`).
+        features: Features extracted before, instead of `backbone` and `regions`.
         root: Folder of all runs; `paths.runs_dir()` by default.
         resume: Reuse a finished run and go on with a killed one; False trains from the start.
         overrides: Fields of the recipe, such as `margin=0.3`.
@@ -239,7 +159,17 @@ def run(
     if isinstance(recipe, str):
         scale = scale or ("toy" if is_toy(data) else "laptop")
         recipe = recipes.get(recipe, scale, **overrides)
-    features = features or extract(data, backbone or default_backbone(data))
+    of_regions = recipe.attention is not None
+    if features is None:
+        features = features_of(
+            data, source if isinstance(source, DataSource) else None,
+            of_regions=of_regions, backbone=backbone, kind=regions,
+        )  # fmt: skip
+    elif isinstance(features, Regions) != of_regions:
+        raise DataError(
+            f"{recipe.name} needs {'regions' if of_regions else 'pooled features'}: see "
+            "xmr_lib.sources.features_of."
+        )
     folder = (
         (root or runs_dir())
         / f"{data.name}-{_fingerprint(data, features)}"
@@ -253,7 +183,7 @@ def run(
     (folder / "run.json").unlink(missing_ok=True)  # what is trained anew is not finished
     started = time.perf_counter()
     training.train(
-        recipe, data, features.array, features.stage_dims, folder,
+        recipe, data, features.inputs, features.stage_dims, folder,
         backbone=features.backbone, transform=features.transform, seed=seed, resume=resume,
     )  # fmt: skip
     content = {
@@ -263,6 +193,7 @@ def run(
         "data_name": data.name,
         "fingerprint": _fingerprint(data, features),
         "backbone": features.backbone,
+        "regions": regions,
         "transform": features.transform,
         "stage_dims": list(features.stage_dims),
         "seconds": round(time.perf_counter() - started, 2),
@@ -271,16 +202,6 @@ def run(
     }
     write_atomically(folder / "run.json", json.dumps(content, indent=1).encode())
     return load(folder, data=data, features=features)
-
-
-def is_toy(data: CaptionedImages) -> bool:
-    """Whether these are the drawn toy scenes."""
-    return data.name == "toy" or data.name.startswith("toy-")
-
-
-def default_backbone(data: CaptionedImages) -> str:
-    """The toy network for toy scenes, EfficientNet-Lite0 (works offline) for photographs."""
-    return "toy" if is_toy(data) else "efficientnet-lite0"
 
 
 def _fingerprint(data: CaptionedImages, features: Features) -> str:
@@ -294,7 +215,7 @@ def _fingerprint(data: CaptionedImages, features: Features) -> str:
 def load(
     folder: str | Path,
     data: str | Path | DataSource | CaptionedImages | None = None,
-    features: Features | None = None,
+    features: Features | Regions | None = None,
 ) -> Run:
     """Opens a finished run.
 
@@ -310,14 +231,19 @@ def load(
     folder = Path(folder)
     content = _read_run(folder)
     data = _data_of(folder, content, data)
+    recipe, source = content["recipe"], content["data"]
     if features is None:
-        features = extract(data, content["backbone"], transform=content["transform"])
+        features = features_of(
+            data, DataSource(**source) if source else None,
+            of_regions=recipe.attention is not None, backbone=content["backbone"],
+            kind=content["regions"], transform=content["transform"],
+        )  # fmt: skip
     if _fingerprint(data, features) != content["fingerprint"]:
         raise DataError(
             f"{folder} was trained on another version of {data.name}: captions, splits, pictures "
             "or backbone differ. Train it again, or pass the data it was trained on."
         )
-    recipe, vocabulary = content["recipe"], Vocabulary.load(folder / "vocabulary.json")
+    vocabulary = Vocabulary.load(folder / "vocabulary.json")
     tuned = load_backbone(features.backbone) if recipe.finetune_epochs else None
     if tuned is not None:
         tuned.transform = features.transform
@@ -329,7 +255,7 @@ def load(
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise _damaged(folder, error) from None
     return Run(
-        folder, recipe, content["seed"], data, features, vocabulary,
+        folder, recipe, content["seed"], data, features, content["regions"], vocabulary,
         model.eval().to(PartialState().device), history, retrieval, content["seconds"],
     )  # fmt: skip
 
@@ -348,7 +274,8 @@ def _read_run(folder: Path) -> dict[str, Any]:
     needed = ("recipe", "seed", "data", "fingerprint", "backbone", "transform", "seconds")
     try:
         return {name: content[name] for name in needed} | {
-            "recipe": Recipe.from_json(content["recipe"])
+            "recipe": Recipe.from_json(content["recipe"]),
+            "regions": content.get("regions"),
         }
     except (KeyError, TypeError, AttributeError) as error:
         raise _damaged(folder, error, "run.json") from None

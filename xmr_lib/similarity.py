@@ -7,6 +7,96 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Regions of images, or words of captions: any number an item, and no padding.
+
+    The parts of item `i` are rows `starts[i]` to `starts[i + 1]` of one flat tensor, so that a
+    caption of sixty words costs the memory of sixty words and no other caption pays for it; and
+    what stands behind a caption's end cannot matter, because it is not there.
+
+    Attributes:
+        flat: All parts of all items, `(n_parts, d)`.
+        starts: Where each item begins, and the end, `(n + 1,)` int64, on the CPU.
+    """
+
+    flat: Tensor
+    starts: Tensor
+
+    @classmethod
+    def from_padded(cls, padded: Tensor, lengths: Tensor) -> Parts:
+        """Takes the real parts out of a padded batch.
+
+        Args:
+            padded: `(n, longest, d)`; whatever lies behind an item's length is never read.
+            lengths: How many parts of each item are real, at least one, `(n,)`.
+
+        >>> parts = Parts.from_padded(torch.tensor([[[1.0], [2.0]], [[3.0], [9.0]]]), [2, 1])
+        >>> parts.flat.tolist(), parts.starts.tolist()
+        ([[1.0], [2.0], [3.0]], [0, 2, 3])
+        """
+        lengths = torch.as_tensor(lengths).cpu()
+        longest = padded.shape[1]
+        if len(lengths) != len(padded) or (lengths < 1).any() or (lengths > longest).any():
+            raise ValueError(
+                f"lengths must be {len(padded)} numbers between 1 and {longest}, "
+                f"not {lengths.tolist()[:8]}"
+            )
+        starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        if (lengths == longest).all():
+            return cls(padded.flatten(0, 1), starts)
+        real = torch.arange(longest) < lengths[:, None]
+        return cls(padded[real.to(padded.device)], starts)
+
+    @property
+    def lengths(self) -> Tensor:
+        """Parts of each item, `(n,)` on the CPU."""
+        return self.starts.diff()
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, items: slice | Tensor) -> Parts:
+        """The chosen items; a view where `items` is a slice."""
+        if isinstance(items, slice):
+            first, last, step = items.indices(len(self))
+            if step == 1:
+                starts = self.starts[first : max(first, last) + 1]
+                return Parts(self.flat[starts[0] : starts[-1]], starts - starts[0])
+            items = torch.arange(first, last, step)
+        items = items.cpu()
+        lengths = self.lengths[items]
+        starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        within = torch.arange(int(starts[-1])) - starts[:-1].repeat_interleave(lengths)
+        rows = self.starts[items].repeat_interleave(lengths) + within
+        return Parts(self.flat[rows.to(self.flat.device)], starts)
+
+    def padded(self) -> tuple[Tensor, Tensor]:
+        """Side by side: `(n, longest, d)` with zeros behind the end, and lengths `(n,)`."""
+        lengths = self.lengths
+        if (lengths == lengths[0]).all():
+            return self.flat.unflatten(0, (len(self), int(lengths[0]))), lengths
+        return pad_sequence(self.flat.split(lengths.tolist()), batch_first=True), lengths
+
+    def means(self) -> Tensor:
+        """Mean part of each item, `(n, d)`."""
+        owner = torch.arange(len(self)).repeat_interleave(self.lengths).to(self.flat.device)
+        total = self.flat.new_zeros(len(self), self.flat.shape[1]).index_add(0, owner, self.flat)
+        return total / self.lengths[:, None].to(self.flat)
+
+    def to(self, device: torch.device | str) -> Parts:
+        """The same on another device."""
+        return Parts(self.flat.to(device), self.starts)
+
+    @staticmethod
+    def concatenate(pieces: Sequence[Parts]) -> Parts:
+        """Joins the batches of a data set."""
+        lengths = torch.cat([piece.lengths for piece in pieces])
+        starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+        return Parts(torch.cat([piece.flat for piece in pieces]), starts)
 
 
 @dataclass(frozen=True)
@@ -15,44 +105,37 @@ class Encoded:
 
     Attributes:
         vectors: One vector per item, `(n, d)`.
-        parts: Regions or words of each item, `(n, n_parts, d)`; None for models that do not
-            compare parts.
-        mask: True where a part is real and not padding, `(n, n_parts)`.
+        parts: Regions or words of each item; None for models that do not compare parts.
     """
 
     vectors: Tensor
-    parts: Tensor | None = None
-    mask: Tensor | None = None
+    parts: Parts | None = None
+
+    @classmethod
+    def of_parts(cls, parts: Parts) -> Encoded:
+        """Items that are compared by their parts; their vector is the mean part, length one."""
+        return cls(l2norm(parts.means()), parts)
 
     def __len__(self) -> int:
         return len(self.vectors)
 
     def __getitem__(self, index: slice | Tensor) -> Encoded:
         """The chosen items, as views where `index` is a slice."""
-        return Encoded(*(None if t is None else t[index] for t in self._tensors))
+        return Encoded(self.vectors[index], None if self.parts is None else self.parts[index])
 
-    @property
-    def _tensors(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        return self.vectors, self.parts, self.mask
+    def to(self, device: torch.device | str) -> Encoded:
+        """The same on another device."""
+        return Encoded(
+            self.vectors.to(device), None if self.parts is None else self.parts.to(device)
+        )
 
     @staticmethod
     def concatenate(pieces: Sequence[Encoded]) -> Encoded:
-        """Joins the batches of a data set; parts of different lengths are padded to the longest."""
-        vectors = torch.cat([p.vectors for p in pieces])
+        """Joins the batches of a data set."""
+        vectors = torch.cat([piece.vectors for piece in pieces])
         if pieces[0].parts is None:
             return Encoded(vectors)
-        width = max(p.parts.shape[1] for p in pieces)
-        parts = [_pad_parts(p.parts, width) for p in pieces]
-        masks = [_pad_parts(p.mask, width) for p in pieces]
-        return Encoded(vectors, torch.cat(parts), torch.cat(masks))
-
-
-def _pad_parts(tensor: Tensor, width: int) -> Tensor:
-    """Pads dimension 1 to `width` with zeros (False for a mask)."""
-    missing = width - tensor.shape[1]
-    if missing == 0:
-        return tensor
-    return torch.cat([tensor, tensor.new_zeros(len(tensor), missing, *tensor.shape[2:])], dim=1)
+        return Encoded(vectors, Parts.concatenate([piece.parts for piece in pieces]))
 
 
 def l2norm(x: Tensor, dim: int = -1) -> Tensor:

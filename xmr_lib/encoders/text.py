@@ -1,4 +1,4 @@
-"""Text side of VSE++ and RFE: word embeddings, a (bi)GRU, and both joined."""
+"""Text side of all models: word embeddings and a (bi)GRU, as one vector a caption or one a word."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from xmr_lib.similarity import l2norm
+from xmr_lib.similarity import Parts, l2norm
 
 WordPooling = Literal["avg", "max"]
 
@@ -128,3 +128,60 @@ class TextEncoder(nn.Module):
         features = rich_text_features(self.context(words, lengths), pooled, self.norm)
         embedded = features if self.fc is None else l2norm(self.fc(features))
         return embedded.abs() if self.absolute else embedded
+
+
+class WordEncoder(nn.Module):
+    """Words in their context, for models that compare words with regions (SCAN §3.2, SCAN-RFE).
+
+    Args:
+        vocabulary_size: Number of words, with the four special ones.
+        word_dim: Size of a word embedding.
+        rnn_dim: Size of a GRU state.
+        joint_dim: Size of the joint space.
+        bidirectional: Mean of the states of both directions at each word, else a GRU's states.
+        rich: SCAN-RFE (RFE §IV-C): the word's embedding joins its context, and a fully connected
+            layer maps both to the joint space; without such a layer where the joint space is
+            exactly as large as both together.
+        norm: See `rich_text_features`; with "parts" context and embedding have an equal say.
+        normalise: Unit vectors come out.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        word_dim: int,
+        rnn_dim: int,
+        joint_dim: int,
+        bidirectional: bool = True,
+        rich: bool = False,
+        norm: Literal["parts", "after"] = "parts",
+        normalise: bool = True,
+    ) -> None:
+        super().__init__()
+        if not rich and rnn_dim != joint_dim:
+            raise ValueError("without an embedding beside it, the GRU state is the joint vector")
+        self.rich, self.norm, self.normalise = rich, norm, normalise
+        self.embed = nn.Embedding(vocabulary_size, word_dim)
+        nn.init.uniform_(self.embed.weight, -0.1, 0.1)
+        self.rnn = nn.GRU(word_dim, rnn_dim, batch_first=True, bidirectional=bidirectional)
+        width = rnn_dim + word_dim
+        self.fc = nn.Linear(width, joint_dim) if rich and width != joint_dim else None
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Parts:
+        """Token ids `(n, n_words)` and lengths `(n,)` to the words that are there."""
+        embedded = self.embed(tokens)  # (n, n_words, word_dim)
+        packed = pack_padded_sequence(
+            embedded, lengths.cpu(), batch_first=True, enforce_sorted=False
+        )
+        states, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
+        if self.rnn.bidirectional:
+            forward, backward = states.chunk(2, dim=2)
+            states = (forward + backward) / 2  # (n, longest, rnn_dim)
+        words = Parts.from_padded(states, lengths)
+        vectors = words.flat  # (words of all captions, rnn_dim)
+        if self.rich:
+            own = Parts.from_padded(embedded[:, : states.shape[1]], lengths).flat
+            vectors = rich_text_features(vectors, own, self.norm)
+        if self.fc is not None:
+            vectors = self.fc(vectors)
+        return Parts(l2norm(vectors) if self.normalise else vectors, words.starts)

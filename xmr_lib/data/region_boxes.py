@@ -1,0 +1,134 @@
+"""Where regions lie: cells of a map, boxes of the toy scenes, and crops of a picture.
+
+Boxes are left, top, right, bottom as shares of the upright image's width and height: they hold for
+whatever size the picture is decoded or drawn at.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from xmr_lib.data import captioned, toy
+from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.images import KINDS, to_bytes
+from xmr_lib.data.toy_scenes import CANVAS, Scene
+from xmr_lib.errors import DataError, UnknownNameError
+
+WHOLE = (0.0, 0.0, 1.0, 1.0)  # the whole picture as a box
+
+
+def window(kind: str, size: int, width: int, height: int) -> tuple[float, float, float, float]:
+    """The part of an image that the test-time crop of a transform leaves, as a box.
+
+    Args:
+        kind: Kind of transform (see `xmr_lib.data.images`).
+        size: Side of the network's input in pixels.
+        width: Of the image, pixels.
+        height: Likewise.
+
+    Raises:
+        UnknownNameError: no such transform.
+
+    >>> window("rfe", 224, 500, 375)  # 16 of 256 pixels are cut off at each side
+    (0.0625, 0.0625, 0.9375, 0.9375)
+    >>> window("vsepp", 224, 512, 256)  # a square out of the middle
+    (0.28125, 0.0625, 0.71875, 0.9375)
+    """
+    if kind not in KINDS:
+        raise UnknownNameError("image transform", kind, KINDS)
+    if kind == "whole":
+        return WHOLE
+    larger = round(size * 256 / 224)
+    wide = high = larger
+    if kind == "vsepp":  # the shorter side becomes `larger`; torchvision rounds the other one down
+        short = min(width, height)
+        wide, high = int(larger * width / short), int(larger * height / short)
+    left, top = round((wide - size) / 2), round((high - size) / 2)
+    return left / wide, top / high, (left + size) / wide, (top + size) / high
+
+
+def cell_boxes(
+    window: tuple[float, float, float, float], shape: tuple[int, int], cells: int | None = None
+) -> np.ndarray:
+    """Boxes of the cells of a map, row by row from the top left.
+
+    Args:
+        window: The part of the image that the map is of.
+        shape: Rows and columns of the map.
+        cells: Average the map to cells × cells first. Where that does not divide evenly, cells
+            overlap, as those of adaptive average pooling do.
+
+    Returns:
+        (n_regions, 4) float32.
+
+    >>> cell_boxes((0.0, 0.0, 1.0, 1.0), (1, 2)).tolist()
+    [[0.0, 0.0, 0.5, 1.0], [0.5, 0.0, 1.0, 1.0]]
+    """
+    left, top, right, bottom = window
+    ys = top + (bottom - top) * _bounds(shape[0], cells)  # (rows, 2): top and bottom
+    xs = left + (right - left) * _bounds(shape[1], cells)  # (columns, 2): left and right
+    boxes = np.empty((len(ys), len(xs), 4), np.float32)
+    boxes[..., 0::2] = xs
+    boxes[..., 1::2] = ys[:, None]
+    return boxes.reshape(-1, 4)
+
+
+def _bounds(length: int, cells: int | None) -> np.ndarray:
+    """First and last end of each cell as shares of a side, (cells, 2)."""
+    cells = cells or length
+    each = np.arange(cells)
+    first, last = each * length // cells, -(-(each + 1) * length // cells)
+    return np.stack([first, last], axis=1) / length
+
+
+def crop_boxes(image: Image.Image, boxes: np.ndarray, size: int) -> np.ndarray:
+    """What lies in each box, squeezed to a square: (k, size, size, 3) uint8.
+
+    Boxes narrower than a pixel are widened to one.
+    """
+    scale = np.array([image.width, image.height] * 2, np.float64)
+    crops = []
+    for box in boxes:
+        corners = np.clip(box, 0, 1) * scale  # pixels
+        start = np.minimum(corners[:2], scale[:2] - 1)
+        stop = np.maximum(corners[2:], start + 1)
+        area = tuple(float(each) for each in (*start, *stop))
+        crops.append(to_bytes(image.resize((size, size), Image.Resampling.BILINEAR, box=area)))
+    return np.stack(crops)
+
+
+def scenes_folder(data: CaptionedImages) -> Path | None:
+    """The folder of toy scenes that a data set is made of; None: it is something else."""
+    folders = {file.parent.parent for file in data.image_files}
+    folder = folders.pop()
+    return folder if not folders and (folder / "scenes.json").is_file() else None
+
+
+def true_boxes(data: CaptionedImages) -> list[np.ndarray]:
+    """Boxes of the things of toy scenes, the whole picture last: (k_i, 4) for each image.
+
+    Raises:
+        DataError: the data set is not made of toy scenes, or their ground truth does not fit.
+    """
+    folder = scenes_folder(data)
+    if folder is None:
+        raise DataError(
+            f"{data.name}: nobody knows the boxes of its things; only toy scenes come with them. "
+            "Use kind='grid', or kind='detector' to have things found."
+        )
+    files, scenes = captioned.load(folder).image_files, toy.scenes(folder)
+    if len(files) != len(scenes):
+        raise DataError(
+            f"{folder}: {len(scenes)} scenes in scenes.json, but captions of {len(files)} images. "
+            "Delete the folder, and the scenes are drawn again."
+        )
+    boxes = {file: _boxes_of(scene) for file, scene in zip(files, scenes, strict=True)}
+    return [boxes[file] for file in data.image_files]
+
+
+def _boxes_of(scene: Scene) -> np.ndarray:
+    things = [np.array(thing.box, np.float32) / CANVAS for thing in scene.things]
+    return np.stack([*things, np.array(WHOLE, np.float32)])

@@ -1,0 +1,128 @@
+"""What a finished run and an ensemble of runs share: encode, score, evaluate, search."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from xmr_lib import training
+from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.errors import DataError
+from xmr_lib.evaluation import Retrieval
+from xmr_lib.retrieval import Hit, top_k
+from xmr_lib.similarity import Encoded
+
+
+class Retriever(ABC):
+    """A trained model with the data set that it reports on.
+
+    Attributes:
+        name: The recipe's name, or the ensemble's.
+        data: The whole data set.
+        retrieval: Ranks on the reported split.
+    """
+
+    name: str
+    data: CaptionedImages
+    retrieval: Retrieval
+
+    @abstractmethod
+    def encode_images(self, data: CaptionedImages) -> Encoded:
+        """Every image of a part of `self.data`, in its order."""
+
+    @abstractmethod
+    def encode_sentences(self, sentences: Sequence[str]) -> Encoded:
+        """Any sentences.
+
+        Raises:
+            DataError: One of them has no words.
+        """
+
+    @abstractmethod
+    def encode_picture(self, path: str | Path) -> Encoded:
+        """Any picture, encoded the way the run's own images were."""
+
+    @abstractmethod
+    def score(self, images: Encoded, captions: Encoded) -> Tensor:
+        """Similarity of every image with every caption, `(n_images, n_captions)`."""
+
+    @cached_property
+    def metrics(self) -> dict[str, float]:
+        """Recalls, ranks and rsum on the reported split."""
+        return self.retrieval.metrics()
+
+    @cached_property
+    def report(self) -> CaptionedImages:
+        """The images that are reported on, and searched by default."""
+        return training.three_parts(self.data)[2]
+
+    @cached_property
+    def _encoded(self) -> dict[str, tuple[Encoded, Encoded]]:
+        return {}
+
+    def encoded(self, data: CaptionedImages | None = None) -> tuple[Encoded, Encoded]:
+        """All images and captions of a data set (default: the reported split), encoded once."""
+        data = self.report if data is None else data
+        key = hashlib.sha256(data.rows.tobytes()).hexdigest()
+        if key not in self._encoded:
+            self._encoded[key] = self.encode_images(data), self.encode_sentences(data.captions)
+        return self._encoded[key]
+
+    @torch.inference_mode()
+    def score_matrix(self, data: CaptionedImages | None = None) -> np.ndarray:
+        """All scores `(n_images, n_captions)`; for pictures and small sets."""
+        return self.score(*self.encoded(data)).cpu().numpy()
+
+    @torch.inference_mode()
+    def search_images(
+        self, sentence: str, k: int = 5, data: CaptionedImages | None = None
+    ) -> list[Hit]:
+        """The `k` images that fit a sentence best.
+
+        Raises:
+            DataError: The sentence has no words.
+        """
+        data = self.report if data is None else data
+        query = self.encode_sentences([sentence])
+        images, _ = self.encoded(data)
+        scores, places = top_k(lambda q, g: self.score(g, q).T, query, images, k)
+        return [
+            Hit(place, value, data.image_files[place])
+            for value, place in zip(scores[0].tolist(), places[0].tolist(), strict=True)
+        ]
+
+    @torch.inference_mode()
+    def search_captions(
+        self, image: str | Path | int, k: int = 5, data: CaptionedImages | None = None
+    ) -> list[Hit]:
+        """The `k` captions that fit an image best.
+
+        Args:
+            image: Any picture file, or the position of an image of `data`.
+            k: How many.
+            data: What to search; the reported split by default.
+
+        Raises:
+            DataError: The picture cannot be read, or there is no such position.
+        """
+        data = self.report if data is None else data
+        images, captions = self.encoded(data)
+        if isinstance(image, Integral):
+            if not 0 <= image < data.n_images:
+                raise DataError(f"There is no image {image}: {data.name} has {data.n_images} here.")
+            query = images[image : image + 1]
+        else:
+            query = self.encode_picture(image)
+        scores, places = top_k(self.score, query, captions, k)
+        return [
+            Hit(c, value, data.image_files[data.image_of_caption[c]], data.captions[c])
+            for value, c in zip(scores[0].tolist(), places[0].tolist(), strict=True)
+        ]

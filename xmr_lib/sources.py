@@ -1,0 +1,122 @@
+"""Where a run's captions and features come from, in words that fit into its `run.json`."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from xmr_lib.data import bottom_up, captioned, features, precomputed, regions
+from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.features import Features
+from xmr_lib.data.regions import Regions
+from xmr_lib.errors import UnknownNameError
+
+REGIONS = (*regions.KINDS, "grid-<cells>", "<file>.tsv")
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where captioned images come from; enough to read them again.
+
+    Attributes:
+        data: "toy", a folder or annotation file of captioned photographs, or a folder of
+            precomputed regions as SCAN's (`train_ims.npy`, `train_caps.txt`, …).
+        images: Folder of the photographs, when they do not lie beside the annotations.
+        format: Annotation format; by default recognised from what lies there.
+        protocol: Named splits, such as "karpathy" or "rfe"; by default as the annotations say.
+        on_problem: "skip" leaves out unusable images and captions with a warning.
+        check_images: Decode every image first, so that broken ones are found (and skipped) at once.
+    """
+
+    data: str = "toy"
+    images: str | None = None
+    format: str | None = None
+    protocol: str | None = None
+    on_problem: Literal["raise", "skip"] = "raise"
+    check_images: bool = False
+
+    @property
+    def precomputed(self) -> bool:
+        """Whether this is a folder of precomputed regions, without photographs."""
+        return self.format is None and precomputed.recognise(Path(self.data).expanduser())
+
+    def load(self) -> CaptionedImages:
+        """Reads the captioned images."""
+        if self.precomputed:
+            return precomputed.load(Path(self.data).expanduser())[0]
+        return captioned.load(
+            self.data,
+            images=self.images,
+            format=self.format,
+            protocol=self.protocol,
+            on_problem=self.on_problem,
+            check_images=self.check_images,
+        )
+
+    def absolute(self) -> DataSource:
+        """The same with absolute paths, so that a run finds its data from any folder."""
+        paths = {
+            name: str(Path(value).expanduser().resolve())
+            for name, value in (("data", self.data), ("images", self.images))
+            if value and Path(value).expanduser().exists()
+        }
+        return replace(self, **paths)
+
+
+def is_toy(data: CaptionedImages) -> bool:
+    """Whether these are the drawn toy scenes."""
+    return data.name == "toy" or data.name.startswith("toy-")
+
+
+def default_backbone(data: CaptionedImages) -> str:
+    """The toy network for toy scenes, EfficientNet-Lite0 (works offline) for photographs."""
+    return "toy" if is_toy(data) else "efficientnet-lite0"
+
+
+def features_of(
+    data: CaptionedImages,
+    source: DataSource | None = None,
+    *,
+    of_regions: bool = False,
+    backbone: str | None = None,
+    kind: str | None = None,
+    transform: str | None = None,
+) -> Features | Regions:
+    """The features that a model learns from: extracted once, or found in the cache.
+
+    Args:
+        data: The whole data set.
+        source: Where it came from; a folder of precomputed regions brings its features along.
+        of_regions: For models that compare regions; else features pooled over the whole image.
+        backbone: Network; by default the toy one on toy scenes, else EfficientNet-Lite0.
+        kind: Which regions: one of `REGIONS`; by default the true boxes on toy scenes, else the
+            cells of the backbone's last map.
+        transform: Kind of transform; by default the backbone's own.
+
+    Raises:
+        UnknownNameError: No such backbone, transform or kind of regions.
+        DataError: The features cannot be computed or read.
+    """
+    if source is not None and source.precomputed:
+        return precomputed.load(Path(source.data).expanduser())[1]
+    backbone = backbone or default_backbone(data)
+    if not of_regions:
+        return features.extract(data, backbone, transform=transform)
+    if kind is not None and kind.endswith(".tsv"):
+        return bottom_up.read(Path(kind).expanduser(), data)
+    return regions.extract(data, backbone, **grid_of(kind), transform=transform)
+
+
+def grid_of(kind: str | None) -> dict[str, str | int | None]:
+    """`"grid-4"` as the kind "grid" with 4 × 4 cells; other kinds as they are.
+
+    >>> grid_of("grid-4")
+    {'kind': 'grid', 'cells': 4}
+    """
+    if kind is None or kind in regions.KINDS:
+        return {"kind": kind}
+    if found := re.fullmatch(r"grid-(\d+)", kind):
+        return {"kind": "grid", "cells": int(found[1])}
+    raise UnknownNameError("kind of regions", kind, REGIONS)
