@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from xmr_lib.encoders.image import ImageEncoder, rich_image_features
-from xmr_lib.encoders.text import TextEncoder, pool_words, rich_text_features
-from xmr_lib.similarity import Encoded, l2norm
+from xmr_lib.encoders.image import ImageEncoder, RegionEncoder, rich_image_features
+from xmr_lib.encoders.text import TextEncoder, WordEncoder, pool_words, rich_text_features
+from xmr_lib.similarity import Encoded, Parts, l2norm
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -189,13 +189,135 @@ def test_a_text_encoder_without_projection_needs_equal_sizes():
         TextEncoder(20, 6, 8, 10, project=False)
 
 
-# --- Encoded ------------------------------------------------------------------------------------
+# --- words and regions --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "bidirectional"), [("bi", True), ("uni", False)])
+@pytest.mark.parametrize(("name", "normalise"), [("norm", True), ("nonorm", False)])
+@pytest.mark.parametrize(("dtype", "atol"), [("f32", 1e-6), ("f64", 1e-9)])
+def test_golden_word_encoder(kind, bidirectional, name, normalise, dtype, atol):
+    arrays = golden("scan_enctext")
+    encoder = WordEncoder(50, 12, 16, 16, bidirectional, normalise=normalise)
+    encoder.load_state_dict(state(arrays, f"{kind}.sd."))
+    encoder = encoder.double() if dtype == "f64" else encoder
+    lengths = torch.tensor(arrays["lengths"])
+    words = encoder(torch.tensor(arrays["captions"]), lengths)
+    padded, found = words.padded()
+    assert found.tolist() == lengths.tolist()
+    # SCAN adds 1e-8 to the norms, we do not
+    np.testing.assert_allclose(
+        padded.detach(), arrays[f"{kind}.{name}_{dtype}"], atol=max(atol, 3e-8 * normalise)
+    )
+
+
+def test_golden_norms_of_scan_and_its_zero_row():
+    arrays = golden("scan_norms")
+    out = l2norm(torch.tensor(arrays["X"]))
+    np.testing.assert_allclose(out, arrays["l2_f32"], atol=1e-7)
+    assert (out[-1] == 0).all()
+
+
+def test_words_behind_a_captions_end_are_never_read():
+    torch.manual_seed(0)
+    encoder = WordEncoder(20, 6, 8, 8, rich=False)
+    rich = WordEncoder(20, 6, 8, 10, rich=True)
+    tokens, lengths = torch.randint(0, 20, (3, 7)), torch.tensor([4, 1, 7])
+    garbage = tokens.clone()
+    garbage[0, 4:], garbage[1, 1:] = 19, 7
+    for each in (encoder, rich):
+        with torch.no_grad():
+            torch.testing.assert_close(each(tokens, lengths).flat, each(garbage, lengths).flat)
+            alone = each(tokens[1:2], lengths[1:2])  # a caption of one word, alone in its batch
+            torch.testing.assert_close(alone.flat, each(tokens, lengths)[1:2].flat)
+
+
+def test_scan_rfe_joins_the_embedding_to_the_context_of_each_word():
+    """By hand: eq. 6 for every word, then the layer."""
+    torch.manual_seed(0)
+    encoder = WordEncoder(20, 6, 8, 10, rich=True)
+    tokens = torch.tensor([[1, 5, 2]])
+    embedded = encoder.embed(tokens)
+    states = encoder.rnn(embedded)[0]
+    context = (states[..., :8] + states[..., 8:]) / 2
+    both = torch.cat([l2norm(context), l2norm(embedded)], dim=2)[0]
+    torch.testing.assert_close(encoder(tokens, torch.tensor([3])).flat, l2norm(encoder.fc(both)))
+    no_layer = WordEncoder(20, 6, 8, 14, rich=True)  # the other reading: as large as both together
+    assert no_layer.fc is None and no_layer(tokens, torch.tensor([3])).flat.shape == (3, 14)
+    with pytest.raises(ValueError, match="without an embedding"):
+        WordEncoder(20, 6, 8, 10)
+
+
+def test_regions_are_standardised_projected_and_their_padding_is_never_read():
+    torch.manual_seed(0)
+    regions = 5 + 3 * torch.randn(4, 6, 7)
+    counts = torch.tensor([6, 1, 3, 6])
+    regions[1, 1:], regions[2, 3:] = float("nan"), float("inf")
+    encoder = RegionEncoder(7, 5, standardise=True)
+    real = torch.cat([image[:n] for image, n in zip(regions, counts, strict=True)])
+    encoder.fit_standardisation(real)
+    found = encoder(regions, counts)
+    by_hand = l2norm(encoder.fc((real - real.mean(0)) / real.std(0, correction=0)))
+    torch.testing.assert_close(found.flat, by_hand)
+    found.flat.sum().backward()
+    assert torch.isfinite(encoder.fc.weight.grad).all()
+
+
+# --- Parts and Encoded --------------------------------------------------------------------------
+
+
+def ragged(lengths, d=3, seed=0):
+    torch.manual_seed(seed)
+    starts = torch.tensor([0, *np.cumsum(lengths)])
+    return Parts(torch.randn(int(starts[-1]), d), starts)
+
+
+def test_parts_from_padded_and_back():
+    torch.manual_seed(0)
+    padded, lengths = torch.randn(3, 4, 2), torch.tensor([2, 4, 1])
+    parts = Parts.from_padded(padded, lengths)
+    assert parts.starts.tolist() == [0, 2, 6, 7] and len(parts) == 3
+    torch.testing.assert_close(parts.flat[2:6], padded[1])
+    again, found = parts.padded()
+    assert found.tolist() == [2, 4, 1]
+    for i, n in enumerate(lengths):
+        torch.testing.assert_close(again[i, :n], padded[i, :n])
+        assert (again[i, n:] == 0).all()
+
+
+@pytest.mark.parametrize("lengths", ([0, 2, 2], [5, 1, 1], [2, 2]))
+def test_parts_refuse_lengths_that_cannot_be(lengths):
+    with pytest.raises(ValueError, match="between 1 and 4"):
+        Parts.from_padded(torch.zeros(3, 4, 2), torch.tensor(lengths))
+
+
+@pytest.mark.parametrize(
+    "index", [slice(1, 3), slice(None), slice(4, 2), slice(0, 5, 2), torch.tensor([3, 0, 3]),
+              np.array([4, 1])]
+)  # fmt: skip
+def test_parts_choose_items_as_a_list_would(index):
+    parts = ragged([2, 1, 4, 3, 1])
+    items = list(parts.flat.split(parts.lengths.tolist()))
+    wanted = items[index] if isinstance(index, slice) else [items[i] for i in index]
+    found = parts[index]
+    assert len(found) == len(wanted)
+    for mine, item in zip(found.flat.split(found.lengths.tolist()), wanted, strict=True):
+        torch.testing.assert_close(mine, item)
+
+
+def test_a_slice_of_parts_shares_its_memory():
+    parts = ragged([2, 1, 4])
+    assert parts[1:].flat.data_ptr() == parts.flat[2:].data_ptr()
+
+
+def test_mean_part_of_each_item():
+    parts = ragged([2, 1])
+    torch.testing.assert_close(parts.means()[0], parts.flat[:2].mean(0))
+    torch.testing.assert_close(Encoded.of_parts(parts).vectors[1], l2norm(parts.flat[2]))
 
 
 def test_encoded_joins_parts_of_different_lengths():
-    a = Encoded(torch.ones(2, 3), torch.ones(2, 4, 3), torch.ones(2, 4, dtype=torch.bool))
-    b = Encoded(torch.zeros(1, 3), torch.ones(1, 2, 3), torch.ones(1, 2, dtype=torch.bool))
+    a, b = Encoded.of_parts(ragged([4, 4])), Encoded.of_parts(ragged([2], seed=1))
     joined = Encoded.concatenate([a, b])
-    assert joined.parts.shape == (3, 4, 3)
-    assert joined.mask.tolist() == [[True] * 4, [True] * 4, [True, True, False, False]]
-    assert len(joined[1:]) == 2 and joined[1:].parts.shape == (2, 4, 3)
+    assert joined.parts.lengths.tolist() == [4, 4, 2]
+    torch.testing.assert_close(joined.parts.flat[8:], b.parts.flat)
+    assert len(joined[1:]) == 2 and joined[1:].parts.lengths.tolist() == [4, 2]

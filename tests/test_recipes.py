@@ -271,3 +271,77 @@ def test_vsepp_needs_equal_sizes():
 def test_a_margin_of_zero_in_a_name_is_refused():
     with pytest.raises(DataError, match="margin must be above 0"):
         recipes.get("avg-4-GRU-emb-avg mg=0")
+
+
+# --- SCAN, ensembles, re-ranking ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "direction", "pooling", "smooth", "lse"),
+    [
+        ("SCAN t-i LSE", "t-i", "LSE", 9, 6),
+        ("SCAN t-i AVG", "t-i", "AVG", 9, 6),
+        ("SCAN i-t LSE", "i-t", "LSE", 4, 5),
+        ("SCAN-RFE i-t AVG", "i-t", "AVG", 4, 5),
+        ("SCAN i-t MAX", "i-t", "MAX", 4, 5),
+    ],
+)
+def test_scan_by_name(name, direction, pooling, smooth, lse):
+    recipe = recipes.get(name)
+    assert (recipe.attention, recipe.pooling) == (direction, pooling)
+    assert (recipe.smooth, recipe.lse) == (smooth, lse)
+    assert recipe.bidirectional and recipe.attention_norm == "clipped_l2norm"
+    assert recipe.rich_words == ("project" if "RFE" in name else None)
+    assert (recipe.epochs, recipe.lr, recipe.lr_drop_every) == (30, 2e-4, 15)
+
+
+def test_scans_numbers_for_coco():
+    recipe = recipes.get("SCAN i-t LSE", schedule="scan-coco")
+    assert (recipe.epochs, recipe.lr, recipe.lr_drop_every, recipe.lse) == (20, 5e-4, 10, 20)
+    assert recipes.get("SCAN t-i LSE", schedule="scan-coco").lse == 6
+    assert recipes.get("SCAN i-t LSE", schedule="scan-coco", lse=7.0).lse == 7
+
+
+def test_scan_needs_equal_sizes_and_a_frozen_cnn():
+    with pytest.raises(DataError, match=r"rnn_dim \(64\) and joint_dim \(1024\) must be equal"):
+        recipes.get("SCAN t-i AVG", rnn_dim=64)
+    assert recipes.get("SCAN-RFE t-i AVG", rnn_dim=64).joint_dim == 1024
+    with pytest.raises(DataError, match="frozen"):
+        recipes.get("SCAN t-i AVG", finetune_epochs=2)
+    with pytest.raises(UnknownNameError, match="no attention named 't2i'"):
+        recipes.get("SCAN t-i AVG", attention="t2i")
+    with pytest.raises(UnknownNameError, match="SCAN t-i AVG"):
+        recipes.get("SCAN t-i AVE")
+
+
+@pytest.mark.parametrize(
+    ("name", "members", "rerank", "mark"),
+    [
+        ("VSE++", ("VSE++",), False, ""),
+        ("RFE-rerank", ("RFE",), True, "transductive"),
+        ("SCAN t-i LSE + i-t AVG", ("SCAN t-i LSE", "SCAN i-t AVG"), False, "ensemble"),
+        ("SCAN-RFE t-i AVG + i-t LSE-rerank", ("SCAN-RFE t-i AVG", "SCAN-RFE i-t LSE"), True,
+         "ensemble, transductive"),
+        ("RFE + VSE++ + SCAN t-i AVG", ("RFE", "VSE++", "SCAN t-i AVG"), False, "ensemble"),
+        ("SCAN t-i AVG + SCAN-RFE t-i AVG", ("SCAN t-i AVG", "SCAN-RFE t-i AVG"), False,
+         "ensemble"),
+    ],
+)  # fmt: skip
+def test_names_are_taken_apart(name, members, rerank, mark):
+    found = recipes.compose(name)
+    assert (found.members, found.rerank, found.mark) == (members, rerank, mark)
+
+
+def test_rfe_ensemble_has_the_four_members_of_the_paper():
+    assert recipes.compose("RFE-ensemble").members == (
+        "avg-4-max-4-BiGRU-emb-avg",
+        "avg-4-max-123-BiGRU-emb-avg",
+        "avg-4-max-34-BiGRU-emb-avg",
+        "avg-4-max-1234-BiGRU-emb-avg",
+    )
+
+
+@pytest.mark.parametrize("name", ["RFE + VSE+", "RFE +", "-rerank", "RFE-rerank-rerank"])
+def test_a_name_with_a_member_that_is_no_recipe(name):
+    with pytest.raises(UnknownNameError):
+        recipes.compose(name)

@@ -110,7 +110,7 @@ def test_windows_are_what_the_transforms_leave(kind, size):
     wrong_y = (seen[inner, :, 1].mean(1) - (top + (bottom - top) * middle[inner])).mean()
     assert abs(wrong_x) < 0.0008 and abs(wrong_y) < 0.0008  # a fifth of a pixel
     shown = (seen[:, -5, 0] - seen[:, 4, 0]).mean()
-    assert shown == pytest.approx((right - left) * 215 / 224, abs=0.004)
+    assert shown == pytest.approx((right - left) * 215 / 224, abs=0.006)
 
 
 def test_cells_by_hand():
@@ -280,8 +280,7 @@ def test_toy_scenes_have_a_region_per_thing_and_the_whole_picture(drawn, tmp_pat
             look = images.eval_transform("whole", 128, net.mean, net.std)
             with torch.inference_mode():
                 expected = torch.cat([m.mean((2, 3)) for m in net(look(crop)[None])], dim=1)[0]
-            # Resampling inside a box looks a pixel beyond its edge, in a cut-out piece it cannot.
-            assert np.corrcoef(found.array[row, place], expected)[0, 1] > 0.97
+            np.testing.assert_allclose(found.array[row, place], expected, atol=1e-4)
         assert found.boxes[row, count - 1].tolist() == [0, 0, 1, 1]
         assert (found.array[row, count:] == 0).all() and (found.boxes[row, count:] == 0).all()
         assert (np.abs(found.array[row, :count]).sum(1) > 0).all()
@@ -313,9 +312,9 @@ def test_parts_of_toy_scenes_find_their_boxes_by_name(drawn, tmp_path):
     np.testing.assert_array_equal(alone.boxes, found.boxes_of(test)[:, :width])
     assert alone.counts.tolist() == found.counts_of(test).tolist()
     assert alone.counts.tolist() == [len(s.things) + 1 for s in toy.scenes(folder)[6:]]
-    with pytest.raises(DataError, match="part of .*as_whole"):
+    with pytest.raises(DataError, match=r"part of .*as_whole"):
         regions.extract(test, averages(), cache=tmp_path)
-    with pytest.raises(DataError, match="regions of 2 images, but .* asks for row 7"):
+    with pytest.raises(DataError, match=r"regions of 2 images, but .* asks for row 7"):
         alone.of(data)
 
 
@@ -339,7 +338,7 @@ def test_ground_truth_that_does_not_fit(tmp_path):
     truth = json.loads((tmp_path / "scenes" / "scenes.json").read_text("utf-8"))
     truth["scenes"].pop()
     (tmp_path / "scenes" / "scenes.json").write_text(json.dumps(truth), encoding="utf-8")
-    with pytest.raises(DataError, match="3 scenes in scenes.json, but captions of 4 images"):
+    with pytest.raises(DataError, match=r"3 scenes in scenes\.json, but captions of 4 images"):
         regions.extract(data, averages(), cache=tmp_path)
 
 
@@ -411,12 +410,12 @@ def test_broken_regions_are_not_kept(data, tmp_path):
         regions.extract(data, net, workers=0, cache=tmp_path)
     found = regions.extract(data, averages(), workers=0, cache=tmp_path)
     (found.folder / "features.npy").write_bytes(b"")
-    with pytest.raises(DataError, match="truncated or not a .npy file"):
+    with pytest.raises(DataError, match=r"truncated or not a \.npy file"):
         regions.extract(data, averages(), workers=0, cache=tmp_path)
 
 
 def test_names_and_options_that_do_not_exist(data, tmp_path):
-    with pytest.raises(UnknownNameError, match="no kind of regions named 'box'.*'boxes'"):
+    with pytest.raises(UnknownNameError, match=r"no kind of regions named 'box'.*'boxes'"):
         regions.extract(data, tiny(), "box", cache=tmp_path)
     with pytest.raises(UnknownNameError, match="backbone"):
         regions.extract(data, "vgg19", cache=tmp_path)

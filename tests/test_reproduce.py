@@ -12,6 +12,7 @@ import torch
 from xmr_lib import paper, reproduce, runs
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.evaluation import Ranks, Retrieval, evaluate_protocol, mean_metrics
+from xmr_lib.recipes import compose
 from xmr_lib.similarity import Encoded, cosine_similarity
 
 
@@ -34,15 +35,27 @@ def made_up(monkeypatch):
     """`runs.run` without training; returns the list of (recipe, seed) that it was called with."""
     calls = []
 
-    def run(recipe, data, *, seed, features, root):
-        calls.append((recipe, seed))
+    def made(name, seed, seconds):
+        quality = QUALITY.get(name, 0.7)
         return SimpleNamespace(
-            retrieval=retrieval(seed, QUALITY.get(recipe.name, 0.7)),
+            retrieval=retrieval(seed, quality),
+            evaluate=lambda protocol, rerank: [retrieval(seed + 9, quality + 0.1 * bool(rerank))],
             report=SimpleNamespace(n_images=80),
-            seconds=2.0,
+            seconds=seconds,
+            seed=seed,
         )
 
+    def run(recipe, data, *, seed, features, root, regions):
+        assert (features == "regions") == (recipe.attention is not None)
+        calls.append((recipe, seed))
+        return made(recipe.name, seed, 2.0)
+
+    def ensemble(name, members):
+        return made(name, members[0].seed, sum(member.seconds for member in members))
+
     monkeypatch.setattr(runs, "run", run)
+    monkeypatch.setattr(reproduce, "Ensemble", ensemble)
+    monkeypatch.setattr(reproduce, "features_of", lambda *given, **more: "regions")
     return calls
 
 
@@ -59,7 +72,8 @@ def go(table, tmp_path, name="toy", **kwargs):
 def test_every_row_with_a_recipe_is_run_for_every_seed(made_up, tmp_path):
     frame = go("rfe-6", tmp_path, seeds=(3, 4))
     printed = paper.table("rfe-6")
-    names = [name for name in printed.recipe_of_row.values() if name]
+    rows = [compose(name) for name in printed.recipe_of_row.values() if name]
+    names = {member for row in rows for member in row.members}  # each once, ensembles included
     assert sorted((r.name, s) for r, s in made_up) == sorted((n, s) for n in names for s in (3, 4))
     assert all(recipe.scale == "toy" for recipe, _ in made_up)
     assert frame["method"].tolist() == printed.methods
@@ -197,6 +211,36 @@ def test_show_prints_measured_or_only_printed(made_up, tmp_path, capsys):
     assert "422.8" in printed and "rfe-8-toy.png" in printed
     reproduce.show("rfe-5")
     assert "402.39" in capsys.readouterr().out
+
+
+def test_ensembles_and_reranked_rows_are_marked_and_compared_with_what_they_come_from(
+    made_up, tmp_path
+):
+    frame = go("rfe-4", tmp_path, seeds=(0, 1))
+    assert frame["mark"]["RFE [ours]"] == "transductive"
+    assert frame["mark"]["SCAN-RFE t-i AVG + i-t LSE [ours]"] == "ensemble"
+    assert frame["mark"]["SCAN t-i AVG [ECCV2018] [24]"] == ""
+    against = frame["against"]
+    assert against["SCAN-RFE t-i AVG [ours]"] == "SCAN t-i AVG [ECCV2018] [24]"
+    both = "SCAN-RFE t-i AVG + i-t LSE [ours]"
+    assert against[both] == "SCAN t-i AVG + i-t LSE [ECCV2018] [24]"
+    assert against["SCAN t-i AVG [ECCV2018] [24]"] == "VSE++ [BMVC2018] [21]"
+    assert frame["seconds"][both] == 4.0, "both members' training"
+    trained = [recipe.name for recipe, seed in made_up if seed == 0]
+    assert len(trained) == len(set(trained)) == 10, "members are trained once"
+    text = reproduce.to_text(frame)
+    assert f"{both} ⊕" in text and "RFE [ours] †" in text
+    assert "(transductive)" in text and "several models" in text
+    assert "Differences are against" not in text and "against" in text.splitlines()[2]
+
+
+def test_reranking_stands_against_the_same_before(made_up, tmp_path):
+    frame = go("rfe-9", tmp_path, seeds=(0, 1))
+    base = "avg-4-max-1234-BiGRU-emb-avg"
+    assert frame["verdict"][base] == "baseline"
+    assert frame["against"][f"{base}-rerank"] == base
+    assert frame["difference"][f"{base}-rerank"] > 0
+    assert len(made_up) == 2, "nothing is trained for the re-ranked row"
 
 
 def test_what_was_saved_can_be_read_again(made_up, tmp_path):

@@ -302,7 +302,7 @@ def test_identical_vectors_are_all_alike():
     same = torch.full((30, 4), 0.5)  # their products are exactly 1
     distances = rerank.fit(same[:4], same[4:], Settings(k1=29, k2=30)).distances()
     np.testing.assert_allclose(distances, np.zeros((4, 26)), rtol=0, atol=1e-6)
-    # With k1 = 3 an item that comes late is in nobody's list but its own: J = 1 to all others.
+    # With k1 = 3 all lists hold images only: no caption is in the list of an image, and J = 1.
     fitted = rerank.fit(same[:4], same[4:], Settings(k1=3, k2=1, lam=0))
     assert fitted.neighbours.index[29].tolist() == [29, 0, 1, 2]
     assert fitted.neighbours.index[1].tolist() == [1, 0, 2, 3]
@@ -317,6 +317,17 @@ def test_zero_vectors_are_far_from_all():
     expected = plain_rerank(tables_of(images, captions), Settings())
     assert np.isfinite(expected["images"]).all()
     assert_both(fitted, expected, 1e-9)
+
+
+def test_vectors_of_other_precisions():
+    images, captions = made_vectors(10, 50, seed=7)
+    whole = rerank.fit(images, captions).distances()
+    mixed = rerank.fit(images, captions.float()).distances("captions")
+    assert mixed.dtype == torch.float64
+    np.testing.assert_allclose(mixed, rerank.fit(images, captions).distances("captions"), atol=1e-5)
+    half = rerank.fit(images.half(), captions.half()).distances()
+    assert half.dtype == torch.float32
+    np.testing.assert_allclose(half, whole, rtol=0, atol=0.05)
 
 
 def test_tiles_are_parts_of_the_whole():

@@ -26,6 +26,7 @@ def train(
     recipe: Positional[str],
     source: OfData = TOY,
     backbone: str | None = None,
+    regions: str | None = None,
     scale: Scale | None = None,
     seed: int = 0,
     finetune: int = 0,
@@ -35,25 +36,34 @@ def train(
     """Train a recipe and report on its test split; finished runs are reused.
 
     Args:
-        recipe: A row of the papers' tables, such as VSE++, RFE or avg-4-BiGRU-emb-avg.
+        recipe: A row of the papers' tables, such as VSE++, RFE, "SCAN t-i AVG"; an ensemble, as
+            RFE-ensemble or "A + B"; one of these re-ranked, as RFE-rerank (transductive).
         source: Which captioned images.
         backbone: Network whose features are used: toy, efficientnet-lite0, resnet18/50/101/152.
+        regions: For SCAN: boxes (of toy scenes), grid, grid-<cells>, detector, or a TSV file of
+            bottom-up attention.
         scale: Sizes and epochs: toy, laptop or paper. Default: toy on toy scenes, else laptop.
         seed: Seed of weights and batches.
         finetune: Epochs of a second stage that trains the CNN too, at 2e-5.
         resume: Go on with a killed run and reuse a finished one; --no-resume starts anew.
         set: Fields of the recipe to change, as margin=0.3 epochs=5.
     """
-    from xmr_lib import runs
+    from xmr_lib import ensemble, recipes, rerank
 
     overrides = _overrides(set) | ({"finetune_epochs": finetune} if finetune else {})
-    result = runs.run(
-        recipe, source, scale=scale, seed=seed, backbone=backbone, resume=resume,
+    result = ensemble.train(
+        recipe, source, scale=scale, seed=seed, backbone=backbone, regions=regions, resume=resume,
         **overrides,
     )  # fmt: skip
-    _print_metrics({result.recipe.name: result.metrics})
+    rows = {run.name: run.metrics for run in result.runs}
+    rows[result.name] = result.metrics
+    if recipes.compose(recipe).rerank:
+        rows[f"{recipe} (transductive)"] = result.evaluate(rerank=rerank.Settings())[0].metrics()
+    _print_metrics(rows)
     print(f"{result.report.n_images} images, {result.report.n_captions} captions; "
-          f"trained in {result.seconds:.0f} s. Run: {result.folder}")  # fmt: skip
+          f"trained in {result.seconds:.0f} s.")  # fmt: skip
+    for run in result.runs:
+        print(f"Run: {run.folder}")
 
 
 def evaluate(
@@ -61,6 +71,11 @@ def evaluate(
     test_protocol: Protocol = "all",
     split: str | None = None,
     baseline: Literal["ridge"] | None = None,
+    also: tuple[Path, ...] = (),
+    rerank: bool = False,
+    k1: int = 20,
+    k2: int = 6,
+    lam: float = 0.3,
     examples: int = 0,
     words_only: bool = False,
     source: OfData = TOY,
@@ -70,6 +85,11 @@ def evaluate(
 
     Args:
         run: Folder of a run. Without one, give --baseline.
+        also: Folders of more runs on the same data, which make an ensemble with the first.
+        rerank: Also re-rank with the help of the other test items (transductive).
+        k1: Of the re-ranking: neighbours that describe an item.
+        k2: Of the re-ranking: neighbours that descriptions are averaged over.
+        lam: Of the re-ranking: weight of the original distance.
         test_protocol: all, 5k, 1k-folds (mean of five thousands) or first-1k.
         split: Split to evaluate on; by default the one the run reports on.
         baseline: A closed-form baseline on the same images, for comparison.
@@ -79,27 +99,35 @@ def evaluate(
         backbone: Network whose features the baseline uses.
     """
     from xmr_lib import baselines, evaluation, runs, training
-    from xmr_lib.data.features import extract
+    from xmr_lib.ensemble import Ensemble
     from xmr_lib.reproduce import joined
+    from xmr_lib.rerank import Settings
     from xmr_lib.significance import bootstrap_interval
+    from xmr_lib.sources import features_of
 
     if run is None and baseline is None:
         raise DataError("Give the folder of a run, or --baseline ridge.")
     rows, results = {}, {}
     if run is not None:
         trained = runs.load(run)
-        whole, features = trained.data, trained.features
-        report = trained.data.split(split) if split else trained.report
-        images, captions = trained.encoded(report)
-        results[trained.recipe.name] = evaluation.evaluate_protocol(
-            trained.model.score, images, captions, report.image_of_caption, test_protocol
-        )
+        for member in also:
+            more = runs.load(member, data=trained.data)
+            names = " + ".join([trained.name, more.name])
+            trained = Ensemble(names, (*trained.runs, more))
+        whole = trained.data
+        report = whole.split(split) if split else trained.report
+        results[trained.name] = trained.evaluate(test_protocol, report)
+        if rerank:
+            results[f"{trained.name}-rerank (transductive)"] = trained.evaluate(
+                test_protocol, report, Settings(k1, k2, lam)
+            )
+        backbone = trained.runs[0].features.backbone
     else:
         whole = source.load()
-        features = extract(whole, backbone or runs.default_backbone(whole))
         report = whole.split(split) if split else training.three_parts(whole)[2]
     if baseline:
         learn = training.three_parts(whole)[0]
+        features = features_of(whole, backbone=backbone)
         images, captions = baselines.ridge(learn, report, features)
         results[baseline] = evaluation.evaluate_protocol(
             baselines.score, images, captions, report.image_of_caption, test_protocol
@@ -117,7 +145,7 @@ def evaluate(
         picture = searches.text_to_image(trained, examples, words_only=words_only)
         print(f"Picture: {figures.save(picture, run / 'examples.png')}")
     if run is not None and baseline:
-        ahead = rows[trained.recipe.name]["rsum"] - rows[baseline]["rsum"]
+        ahead = rows[trained.name]["rsum"] - rows[baseline]["rsum"]
         if ahead <= 0:
             print(f"The trained model does not beat the {baseline} baseline ({ahead:+.1f} rsum).")
 
@@ -161,7 +189,10 @@ def search(
 
 
 def extract(
-    source: OfData = TOY, backbone: str | None = None, transform: str | None = None
+    source: OfData = TOY,
+    backbone: str | None = None,
+    transform: str | None = None,
+    regions: str | None = None,
 ) -> None:
     """Compute the backbone's features of all images once; goes on where it was stopped.
 
@@ -169,20 +200,24 @@ def extract(
         source: Which captioned images.
         backbone: Network whose features are used: toy, efficientnet-lite0, resnet18/50/101/152.
         transform: rfe, vsepp or whole; the backbone's own by default.
+        regions: Features of regions instead of whole images, for SCAN: boxes, grid, grid-<cells>,
+            detector, or a TSV file of bottom-up attention.
     """
-    from xmr_lib import runs
-    from xmr_lib.data import features
+    from xmr_lib.sources import features_of
 
-    images = source.load()
-    backbone = backbone or runs.default_backbone(images)
-    found = features.extract(images, backbone, transform=transform)
-    print(f"{found.array.shape[0]} images × {found.array.shape[1]} numbers in {found.folder}")
+    found = features_of(
+        source.load(), source, of_regions=regions is not None, backbone=backbone, kind=regions,
+        transform=transform,
+    )  # fmt: skip
+    shape = " × ".join(map(str, found.array.shape[1:]))
+    print(f"{len(found.array)} images × {shape} numbers in {found.folder}")
 
 
 def reproduce(
     table: Positional[str],
     source: OfData = TOY,
     backbone: str | None = None,
+    regions: str | None = None,
     seeds: tuple[int, ...] = (0, 1, 2),
     scale: Scale | None = None,
     rows: tuple[str, ...] = (),
@@ -190,16 +225,19 @@ def reproduce(
     """Train the rows of a printed table and show printed and measured numbers side by side.
 
     Args:
-        table: rfe-1, rfe-6, rfe-7 or rfe-8 (others are shown as printed).
+        table: rfe-1 … rfe-10; those of SMFEA are shown as printed, with the rows that exist.
         source: Which captioned images.
         backbone: Network whose features are used: toy, efficientnet-lite0, resnet18/50/101/152.
+        regions: For SCAN: boxes (of toy scenes), grid, grid-<cells>, detector, or a TSV file of
+            bottom-up attention.
         seeds: Seeds; several give a standard deviation.
         scale: Sizes and epochs: toy, laptop or paper.
         rows: Train only these rows, by their printed names or recipes; all by default.
     """
     from xmr_lib import reproduce as reproduction
 
-    reproduction.show(table, source, seeds=seeds, scale=scale, backbone=backbone, rows=rows)
+    reproduction.show(table, source, seeds=seeds, scale=scale, backbone=backbone, regions=regions,
+                      rows=rows)  # fmt: skip
 
 
 def demo() -> None:

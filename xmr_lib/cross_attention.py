@@ -41,7 +41,6 @@ ScoreNorm = Literal[
 EPS = 1e-8  # SCAN adds it to norms, and lets no product of two lengths fall below it
 
 
-
 @dataclass(frozen=True)
 class CrossAttention:
     """One of SCAN's variants.
@@ -90,11 +89,11 @@ def attention_logits(
         return smooth * products.softmax(2)
     if norm.startswith("clipped"):
         products = leaky_relu(products, 0.1)
-    # λ1 goes into the divisor, which is far smaller than the products
+    # One factor for norm and λ1: far smaller than the products, which are then passed over once.
     if norm.endswith("l2norm"):
-        return products / ((_root(products.square().sum(2, keepdim=True)) + EPS) / smooth)
+        return products * (smooth / (_root(products.square().sum(2, keepdim=True)) + EPS))
     if norm.endswith("l1norm"):
-        return products / ((products.abs().sum(2, keepdim=True) + EPS) / smooth)
+        return products * (smooth / (products.abs().sum(2, keepdim=True) + EPS))
     return smooth * products
 
 

@@ -29,8 +29,8 @@ def encode_images(
     Args:
         model: A trained model; it is left in evaluation mode.
         data: The images.
-        features: Pooled features, or regions, that `data.rows` index. A model that brings its own (fine-tuned)
-            backbone reads the pictures instead.
+        features: Pooled features, or regions, that `data.rows` index. A model that brings its own
+            (fine-tuned) backbone reads the pictures instead.
         batch_size: Images at once when features are cached; pictures come 64 at a time.
         workers: Processes that decode pictures.
     """

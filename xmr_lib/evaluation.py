@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xmr_lib.errors import DataError
+from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.similarity import Encoded
 
 Protocol = Literal["all", "5k", "1k-folds", "first-1k"]
@@ -182,7 +182,8 @@ def _evaluate_tiles(
     """Ranks from tiles of scores; `image_of_caption` must not decrease.
 
     A first pass over the tiles on the diagonal finds the scores of the right answers, a second
-    over all tiles counts what beats or equals them.
+    over all tiles counts what beats or equals them. The diagonal's tiles are kept for it (as much
+    memory as `block` captions per caption): scores may be slow to compute.
     """
     starts = np.searchsorted(image_of_caption, np.arange(n_images + 1))  # first caption of an image
     if (missing := np.flatnonzero(np.diff(starts) == 0)).size or starts[-1] != len(
@@ -202,8 +203,10 @@ def _evaluate_tiles(
     best = np.empty(n_images, dtype=np.float64)  # an image's best right score
     hits = np.empty(n_images, dtype=np.int64)  # how many of its captions reach it
     right = np.empty(len(image_of_caption), dtype=np.float64)  # a caption's right score
+    diagonal = []
     for rows, columns in blocks:
         scores = _to_numpy(tile(rows, columns), rows, columns)
+        diagonal.append(scores)
         owner = image_of_caption[columns] - rows.start
         own = scores[owner, np.arange(len(owner))]
         first_caption = starts[rows] - columns.start
@@ -213,9 +216,12 @@ def _evaluate_tiles(
 
     shape_i2t, shape_t2i = (2, n_images), (2, len(image_of_caption))
     i2t, t2i = np.zeros(shape_i2t, dtype=np.int64), np.zeros(shape_t2i, dtype=np.int64)
-    for rows, _ in blocks:
-        for _, columns in blocks:
-            scores = _to_numpy(tile(rows, columns), rows, columns)
+    for row, (rows, _) in enumerate(blocks):
+        for column, (_, columns) in enumerate(blocks):
+            if row == column:
+                scores = diagonal[row]
+            else:
+                scores = _to_numpy(tile(rows, columns), rows, columns)
             to_beat = best[rows].astype(scores.dtype)[:, None]
             i2t[0, rows] += np.count_nonzero(scores > to_beat, axis=1)
             i2t[1, rows] += np.count_nonzero(scores >= to_beat, axis=1)
@@ -251,6 +257,48 @@ def _count_columns(condition: np.ndarray) -> np.ndarray:
     return total
 
 
+def protocol_parts(
+    image_of_caption: np.ndarray, protocol: Protocol = "all", fold_size: int = 1000
+) -> list[tuple[slice, slice | np.ndarray]]:
+    """Images and captions of each part of a test protocol.
+
+    "all" and "5k" take everything, "first-1k" the first 1,000 images with their captions,
+    "1k-folds" each of five consecutive thousands (COCO 1K of the papers: the mean of the five).
+
+    Args:
+        image_of_caption: For each caption its image; every image has one.
+        protocol: See above.
+        fold_size: Images in a fold.
+
+    Returns:
+        For each part the images, and the positions of their captions.
+
+    Raises:
+        UnknownNameError: There is no such protocol.
+        DataError: There are too few images for the protocol.
+    """
+    if protocol not in PROTOCOLS:
+        raise UnknownNameError("protocol", protocol, PROTOCOLS)
+    n_images = int(image_of_caption.max()) + 1
+    if protocol == "5k" and n_images != 5 * fold_size:
+        raise DataError(f"Protocol 5k needs {5 * fold_size} images; there are {n_images}.")
+    if protocol in ("all", "5k"):
+        return [(slice(0, n_images), slice(0, len(image_of_caption)))]
+    n_folds = 5 if protocol == "1k-folds" else 1
+    if n_images < n_folds * fold_size:
+        raise DataError(
+            f"Protocol {protocol} needs {n_folds * fold_size} images; there are {n_images}. "
+            "Use protocol 'all'."
+        )
+    return [
+        (
+            slice(first, first + fold_size),
+            np.flatnonzero((image_of_caption >= first) & (image_of_caption < first + fold_size)),
+        )
+        for first in range(0, n_folds * fold_size, fold_size)
+    ]
+
+
 def evaluate_protocol(
     score: ScoreFunction,
     images: Encoded,
@@ -259,41 +307,17 @@ def evaluate_protocol(
     protocol: Protocol = "all",
     fold_size: int = 1000,
 ) -> list[Retrieval]:
-    """One `Retrieval` for each part of a test protocol.
-
-    "all" and "5k" take everything, "first-1k" the first 1,000 images with their captions,
-    "1k-folds" each of five consecutive thousands (COCO 1K of the papers: the mean of the five).
+    """One `Retrieval` for each part of a test protocol (see `protocol_parts`).
 
     Raises:
+        UnknownNameError: There is no such protocol.
         DataError: There are too few images for the protocol.
     """
-    if protocol not in PROTOCOLS:
-        raise DataError(f"Unknown protocol {protocol!r}. Known: {', '.join(PROTOCOLS)}.")
-    if protocol in ("all", "5k"):
-        if protocol == "5k" and len(images) != 5 * fold_size:
-            raise DataError(f"Protocol 5k needs {5 * fold_size} images; there are {len(images)}.")
-        return [evaluate(score, images, captions, image_of_caption)]
-    n_folds = 5 if protocol == "1k-folds" else 1
-    if len(images) < n_folds * fold_size:
-        raise DataError(
-            f"Protocol {protocol} needs {n_folds * fold_size} images; there are {len(images)}. "
-            "Use protocol 'all'."
-        )
-    results = []
-    for fold in range(n_folds):
-        first = fold * fold_size
-        chosen = np.flatnonzero(
-            (image_of_caption >= first) & (image_of_caption < first + fold_size)
-        )
-        results.append(
-            evaluate(
-                score,
-                images[slice(first, first + fold_size)],
-                captions[torch.as_tensor(chosen)],
-                np.asarray(image_of_caption)[chosen] - first,
-            )
-        )
-    return results
+    owner = np.asarray(image_of_caption)
+    return [
+        evaluate(score, images[rows], captions[chosen], owner[chosen] - rows.start)
+        for rows, chosen in protocol_parts(owner, protocol, fold_size)
+    ]
 
 
 def mean_metrics(results: Sequence[Retrieval]) -> dict[str, float]:

@@ -17,7 +17,7 @@ from xmr_lib.errors import DataError
 
 PRODUCT_TILE = 4096  # items on a side: wide enough for fast products
 SCORE_TILE = (500, 2500)  # images × captions given to a model at once, as in an evaluation
-TABLE_TILE = 1 << 20  # numbers read from a table at once: four megabytes stay in the cache
+TABLE_TILE = 1 << 22  # numbers read from a table at once: 16 megabytes
 PAIRS = 1 << 19  # numbers gathered at once
 
 

@@ -7,7 +7,7 @@ shown as printed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,24 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xmr_lib import figures, paper, recipes, runs, significance
+from xmr_lib import figures, paper, recipes, rerank, runs, significance
 from xmr_lib.data.captioned import CaptionedImages
-from xmr_lib.data.features import Features, extract
+from xmr_lib.data.features import Features
+from xmr_lib.data.regions import Regions
+from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError, UnknownNameError
-from xmr_lib.evaluation import RECALLS, Protocol, Ranks, Retrieval, evaluate_protocol
+from xmr_lib.evaluation import RECALLS, Protocol, Ranks, Retrieval
 from xmr_lib.paper import PaperTable
 from xmr_lib.paths import figures_dir
-from xmr_lib.recipes import Recipe, Scale
+from xmr_lib.recipes import Composition, Recipe, Scale
+from xmr_lib.retriever import Retriever
+from xmr_lib.sources import features_of
 
 METRICS = (*RECALLS, "rsum")
+SIGNS = {
+    "ensemble": ("⊕", "⊕ several models together"),
+    "transductive": ("†", "† re-ranked with the help of the other test items (transductive)"),
+}
 
 
 def reproduce(
@@ -34,6 +42,7 @@ def reproduce(
     scale: Scale | None = None,
     *,
     backbone: str | None = None,
+    regions: str | None = None,
     features: Features | None = None,
     protocol: Protocol | None = None,
     rows: Sequence[str] = (),
@@ -49,7 +58,8 @@ def reproduce(
         seeds: One run each.
         scale: "toy", "laptop" or "paper"; by default "toy" on toy scenes, else "laptop".
         backbone: As for `runs.run`.
-        features: Features extracted before, instead of `backbone`.
+        regions: As for `runs.run`.
+        features: Pooled features extracted before.
         protocol: Test protocol; by default the table's own where the data has enough test images,
             else all of them at once.
         rows: Train only these rows, named by method or recipe; the others are shown as printed.
@@ -58,10 +68,11 @@ def reproduce(
         overrides: Fields of every recipe, such as `epochs=3`.
 
     Returns:
-        One row per printed row: `method`, `recipe`, `status`, `seeds`, `printed_*`, `measured_*`
-        (mean over seeds), `sd_*` (NaN for a single seed), `seconds` (of training, mean), `against`
-        (the baseline), `difference` of rsum with `low` and `high` (95 % paired bootstrap), and
-        `verdict`: "baseline", "real", "noise" or "". `attrs["title"]` says what was measured.
+        One row per printed row: `method`, `recipe`, `mark` ("ensemble", "transductive" or ""),
+        `status`, `seeds`, `printed_*`, `measured_*` (mean over seeds), `sd_*` (NaN for a single
+        seed), `seconds` (of training, mean), `against` (the row compared with), `difference` of
+        rsum with `low` and `high` (95 % paired bootstrap), and `verdict`: "baseline", "real",
+        "noise" or "". `attrs["title"]` says what was measured.
 
     Raises:
         UnknownNameError: No such table.
@@ -76,24 +87,23 @@ def reproduce(
     label = "toy" if source == runs.DataSource("toy") else data.name
     toy = runs.is_toy(data)
     scale = scale or ("toy" if toy else "laptop")
-    if features is None:
-        features = extract(data, backbone or runs.default_backbone(data))
     chosen = {
-        method: _recipe(printed, name, scale, overrides)
+        method: recipes.compose(name)
         for method, name in printed.recipe_of_row.items()
         if name and (not rows or method in rows or name in rows)
     }
-    if unknown := set(rows) - set(chosen) - {recipe.name for recipe in chosen.values()}:
+    if unknown := set(rows) - set(chosen) - {each.name for each in chosen.values()}:
         trainable = [method for method, name in printed.recipe_of_row.items() if name]
         raise UnknownNameError(f"trainable row of {table}", unknown.pop(), trainable)
+    trained = _Trained(printed, source, data, scale, overrides, features, backbone, regions, root)
     measured: dict[str, list[Retrieval]] = {method: [] for method in chosen}
     seconds: dict[str, list[float]] = {method: [] for method in chosen}
     jobs = [(method, seed) for seed in seeds for method in chosen]
     for method, seed in tqdm(jobs, desc=f"reproduce {table}"):
-        run = runs.run(chosen[method], source, seed=seed, features=features, root=root)
-        protocol = protocol or _protocol(printed, run.report.n_images)
-        measured[method].append(_retrieval(run, protocol))
-        seconds[method].append(run.seconds)
+        found = trained.get(chosen[method], seed)
+        protocol = protocol or _protocol(printed, found.report.n_images)
+        measured[method].append(_retrieval(found, chosen[method], protocol))
+        seconds[method].append(found.seconds)
     frame = _compare(printed, chosen, measured)
     frame["seeds"] = [len(measured.get(method, ())) for method in printed.methods]
     frame["seconds"] = [np.mean(seconds.get(method) or np.nan) for method in printed.methods]
@@ -142,7 +152,9 @@ def saved(table: str, label: str = "toy", folder: Path | None = None) -> pd.Data
             f"{'' if label == 'toy' else ' --data …'} (finished runs are reused)."
         )
     frame = pd.read_csv(file, keep_default_na=True)
-    for column in ("recipe", "status", "against", "verdict"):
+    if "mark" not in frame:  # measured before there were ensembles
+        frame["mark"] = ""
+    for column in ("recipe", "mark", "status", "against", "verdict"):
         frame[column] = frame[column].fillna("")
     frame.attrs["title"] = f"{printed.title}\nprinted: {printed.dataset} · measured: " + (
         "TOY NUMBERS from drawn scenes" if label == "toy" else label
@@ -156,8 +168,9 @@ def saved(table: str, label: str = "toy", folder: Path | None = None) -> pd.Data
 def to_text(frame: pd.DataFrame) -> str:
     """The result of `reproduce` as a table to print: printed | measured ± s.d. | difference."""
     lines = []
+    against = [name for name in frame["against"].unique() if name]
     for row in frame.to_dict("records"):
-        line = {"": row["method"]}
+        line = {"": marked(row)}
         for metric in ("i2t_r1", "t2i_r1", "rsum"):
             line[f"{metric} printed"] = _number(row[f"printed_{metric}"])
         for metric in ("i2t_r1", "t2i_r1", "rsum"):
@@ -168,12 +181,20 @@ def to_text(frame: pd.DataFrame) -> str:
             if row["verdict"] in ("real", "noise")
             else ""
         )
+        if len(against) > 1:
+            line["against"] = row["against"]
         line["verdict"] = row["verdict"] or row["status"]
         lines.append(line)
     body = pd.DataFrame(lines).to_string(index=False)
-    against = [name for name in frame["against"].unique() if name]
-    reading = [f"Differences are against {name}." for name in against]
+    reading = [f"Differences are against {name}." for name in against if len(against) == 1]
+    reading += [text for sign, text in SIGNS.values() if body.count(sign)]
     return "\n".join([frame.attrs["title"], body, *reading, *frame.attrs["notes"]])
+
+
+def marked(row: Mapping[str, Any]) -> str:
+    """A row's name with the signs of what its numbers owe to more than one model or query."""
+    signs = [sign for name, (sign, _) in SIGNS.items() if name in row["mark"]]
+    return " ".join([row["method"], *signs])
 
 
 def joined(parts: Sequence[Retrieval]) -> Retrieval:
@@ -209,10 +230,58 @@ def _require_recipes(printed: PaperTable) -> None:
         )
 
 
-def _recipe(printed: PaperTable, name: str, scale: Scale, overrides: dict[str, Any]) -> Recipe:
-    # On COCO the paper lets RFE's learning rate fall more slowly; VSE++ keeps its own schedule.
-    slow = scale == "paper" and printed.dataset == "coco" and name.startswith("avg-")
-    return recipes.get(name, scale, schedule="rfe-coco" if slow else None, **overrides)
+class _Trained:
+    """Trains what rows need, each member once: ensembles share them with other rows."""
+
+    def __init__(
+        self,
+        printed: PaperTable,
+        source: runs.DataSource | CaptionedImages,
+        data: CaptionedImages,
+        scale: Scale,
+        overrides: dict[str, Any],
+        features: Features | None,
+        backbone: str | None,
+        regions: str | None,
+        root: Path | None,
+    ) -> None:
+        self.printed, self.scale, self.overrides = printed, scale, overrides
+        self.source, self.data, self.root = source, data, root
+        self.backbone, self.regions = backbone, regions
+        self.features: dict[bool, Features | Regions] = {}
+        if features is not None:
+            self.features[False] = features
+        self.runs: dict[tuple[str, int], runs.Run] = {}
+
+    def get(self, row: Composition, seed: int) -> Retriever:
+        """The run, or the ensemble of runs, that a row is measured with."""
+        members = tuple(self._run(name, seed) for name in row.members)
+        return members[0] if len(members) == 1 else Ensemble(row.name, members)
+
+    def _run(self, name: str, seed: int) -> runs.Run:
+        if (name, seed) not in self.runs:
+            recipe = self._recipe(name)
+            self.runs[name, seed] = runs.run(
+                recipe, self.source, seed=seed, root=self.root, regions=self.regions,
+                features=self._features(of_regions=recipe.attention is not None),
+            )  # fmt: skip
+        return self.runs[name, seed]
+
+    def _recipe(self, name: str) -> Recipe:
+        schedule = None
+        if self.scale == "paper" and self.printed.dataset == "coco":
+            # On COCO the paper lets RFE's learning rate fall more slowly, and SCAN has numbers of
+            # its own; VSE++ keeps its schedule.
+            schedule = {"a": "rfe-coco", "S": "scan-coco"}.get(name[0])
+        return recipes.get(name, self.scale, schedule=schedule, **self.overrides)
+
+    def _features(self, of_regions: bool) -> Features | Regions:
+        if of_regions not in self.features:
+            source = self.source if isinstance(self.source, runs.DataSource) else None
+            self.features[of_regions] = features_of(
+                self.data, source, of_regions=of_regions, backbone=self.backbone, kind=self.regions
+            )
+        return self.features[of_regions]
 
 
 def _protocol(printed: PaperTable, n_images: int) -> Protocol:
@@ -220,22 +289,18 @@ def _protocol(printed: PaperTable, n_images: int) -> Protocol:
     return printed.protocol if printed.dataset == "coco" and n_images == 5000 else "all"
 
 
-def _retrieval(run: runs.Run, protocol: Protocol) -> Retrieval:
-    if protocol == "all":
-        return run.retrieval
-    images, captions = run.encoded()
-    parts = evaluate_protocol(
-        run.model.score, images, captions, run.report.image_of_caption, protocol
-    )
-    return joined(parts)
+def _retrieval(found: Retriever, row: Composition, protocol: Protocol) -> Retrieval:
+    if protocol == "all" and not row.rerank:
+        return found.retrieval
+    return joined(found.evaluate(protocol, rerank=rerank.Settings() if row.rerank else None))
 
 
 def _compare(
-    printed: PaperTable, chosen: dict[str, Recipe], measured: dict[str, list[Retrieval]]
+    printed: PaperTable, chosen: dict[str, Composition], measured: dict[str, list[Retrieval]]
 ) -> pd.DataFrame:
-    baseline = _baseline(printed, list(measured))
     frame = printed.frame[["method"]].assign(
         recipe=[chosen[m].name if m in chosen else "" for m in printed.methods],
+        mark=[printed.mark(method) for method in printed.methods],
         status=[printed.status(method) for method in printed.methods],
         **{f"printed_{metric}": printed.frame[metric] for metric in METRICS},
     )
@@ -245,12 +310,13 @@ def _compare(
         row = {f"measured_{metric}": each[metric].mean() for metric in METRICS}
         row |= {f"sd_{metric}": each[metric].std() for metric in METRICS}  # NaN for one seed
         row |= {"against": "", "difference": np.nan, "low": np.nan, "high": np.nan, "verdict": ""}
-        if method == baseline:
+        other = _compared_with(method, chosen)
+        if other == method:
             row["verdict"] = "baseline"
         elif method in measured:
-            found = significance.paired_bootstrap(measured[method], measured[baseline])
+            found = significance.paired_bootstrap(measured[method], measured[other])
             row |= {
-                "against": baseline,
+                "against": other,
                 "difference": found.difference,
                 "low": found.low,
                 "high": found.high,
@@ -260,13 +326,27 @@ def _compare(
     return pd.concat([frame, pd.DataFrame(rows)], axis=1)
 
 
-def _baseline(printed: PaperTable, measured: list[str]) -> str:
-    """VSE++ where the table has it, else the row with the best printed sum."""
-    for method in measured:
-        if printed.recipe_of_row[method] == "VSE++":
-            return method
-    sums = printed.frame.set_index("method")["rsum"].loc[measured]
-    return sums.idxmax() if sums.notna().any() else measured[0]
+def _compared_with(method: str, chosen: dict[str, Composition]) -> str | None:
+    """The row that shows what is new in a row; a row that is compared with itself is a baseline.
+
+    What was re-ranked stands against the same before; SCAN-RFE against the same SCAN; an ensemble
+    against its first member; everything else against VSE++. Where that is not there, the paper's
+    margin (Table I) or the first row takes its place.
+    """
+    if method not in chosen:
+        return None
+    row, row_of = chosen[method], {each.name: other for other, each in chosen.items()}
+    near = [
+        row.name.removesuffix(recipes.RERANK) if row.rerank else None,
+        row.name.replace("SCAN-RFE", "SCAN") if row.name.startswith("SCAN-RFE") else None,
+        row.members[0] if len(row.members) > 1 else None,
+        "VSE++",
+        "avg-4-GRU-emb-avg mg=0.2",
+    ]
+    for name in near:
+        if name in row_of and row_of[name] != method:
+            return row_of[name]
+    return next(iter(row_of.values())) if not set(near[3:]) & set(row_of) else method
 
 
 def _title(
@@ -286,7 +366,9 @@ def _save(frame: pd.DataFrame, folder: Path, name: str, scale: Scale, toy: bool)
     folder.mkdir(parents=True, exist_ok=True)
     stem = name if usual else f"{name}-{scale}"
     frame.round(3).to_csv(folder / f"{stem}.csv", index=False)
-    picture = figures.plot_comparison(frame, frame.attrs["title"])
+    shown = frame.assign(method=[marked(row) for row in frame.to_dict("records")])
+    signs = [text for sign, text in SIGNS.values() if shown["method"].str.contains(sign).any()]
+    picture = figures.plot_comparison(shown, "\n".join([frame.attrs["title"], *signs]))
     frame.attrs["csv"], frame.attrs["picture"] = (
         str(folder / f"{stem}.csv"),
         str(figures.save(picture, folder / f"{stem}.png")),

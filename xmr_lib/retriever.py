@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xmr_lib import training
+from xmr_lib import evaluation, rerank, training
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.errors import DataError
-from xmr_lib.evaluation import Retrieval
+from xmr_lib.evaluation import Protocol, Retrieval, ScoreFunction
 from xmr_lib.retrieval import Hit, top_k
 from xmr_lib.similarity import Encoded
 
@@ -54,6 +54,11 @@ class Retriever(ABC):
     def score(self, images: Encoded, captions: Encoded) -> Tensor:
         """Similarity of every image with every caption, `(n_images, n_captions)`."""
 
+    @property
+    @abstractmethod
+    def compares_vectors(self) -> bool:
+        """Whether the score is the cosine of one vector an item, and not of many parts."""
+
     @cached_property
     def metrics(self) -> dict[str, float]:
         """Recalls, ranks and rsum on the reported split."""
@@ -77,9 +82,48 @@ class Retriever(ABC):
         return self._encoded[key]
 
     @torch.inference_mode()
+    def evaluate(
+        self,
+        protocol: Protocol = "all",
+        data: CaptionedImages | None = None,
+        rerank: rerank.Settings | None = None,
+    ) -> list[Retrieval]:
+        """Ranks for each part of a test protocol.
+
+        Args:
+            protocol: One of `evaluation.PROTOCOLS`.
+            data: What to test on; the reported split by default.
+            rerank: Re-ranks each part with the help of its other items, which is transductive:
+                say so beside every number that comes of it.
+        """
+        data = self.report if data is None else data
+        images, captions = self.encoded(data)
+        owner = data.image_of_caption
+        if rerank is None:
+            return evaluation.evaluate_protocol(self.score, images, captions, owner, protocol)
+        return [
+            self._reranked(images[rows], captions[chosen], owner[chosen] - rows.start, rerank)
+            for rows, chosen in evaluation.protocol_parts(owner, protocol)
+        ]
+
+    def _reranked(
+        self,
+        images: Encoded,
+        captions: Encoded,
+        image_of_caption: np.ndarray,
+        settings: rerank.Settings,
+    ) -> Retrieval:
+        """Ranks after re-ranking; scores of parts stand for the distance between the two sides."""
+        cross = None
+        if not self.compares_vectors:
+            cross = score_table(self.score, images, captions)
+            cross /= max(1.0, float(cross.max()))  # a log-sum-exp may pass 1; no order changes
+        return rerank.evaluate(images.vectors, captions.vectors, image_of_caption, settings, cross)
+
+    @torch.inference_mode()
     def score_matrix(self, data: CaptionedImages | None = None) -> np.ndarray:
         """All scores `(n_images, n_captions)`; for pictures and small sets."""
-        return self.score(*self.encoded(data)).cpu().numpy()
+        return score_table(self.score, *self.encoded(data)).numpy()
 
     @torch.inference_mode()
     def search_images(
@@ -126,3 +170,14 @@ class Retriever(ABC):
             Hit(c, value, data.image_files[data.image_of_caption[c]], data.captions[c])
             for value, c in zip(scores[0].tolist(), places[0].tolist(), strict=True)
         ]
+
+
+def score_table(
+    score: ScoreFunction, images: Encoded, captions: Encoded, block: int = 500
+) -> Tensor:
+    """All scores, `(n_images, n_captions)` on the CPU, computed some images at a time."""
+    rows = [
+        score(images[first : first + block], captions).cpu()
+        for first in range(0, len(images), block)
+    ]
+    return torch.cat(rows)

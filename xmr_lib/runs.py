@@ -78,6 +78,16 @@ class Run(Retriever):
         """The recipe's name."""
         return self.recipe.name
 
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """This run alone; of an ensemble, its members."""
+        return (self,)
+
+    @property
+    def compares_vectors(self) -> bool:
+        """Whether the model's score is a cosine of two vectors."""
+        return self.recipe.attention is None and self.recipe.similarity == "cosine"
+
     def score(self, images: Encoded, captions: Encoded) -> Tensor:
         """The model's similarity, `(n_images, n_captions)`."""
         return self.model.score(images, captions)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Parts:
         starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         if (lengths == longest).all():
             return cls(padded.flatten(0, 1), starts)
-        real = torch.arange(longest) < lengths[:, None]
-        return cls(padded[real.to(padded.device)], starts)
+        places = _places(lengths, longest).to(padded.device)
+        return cls(padded.flatten(0, 1).index_select(0, places), starts)
 
     @property
     def lengths(self) -> Tensor:
@@ -59,7 +59,7 @@ class Parts:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def __getitem__(self, items: slice | Tensor) -> Parts:
+    def __getitem__(self, items: slice | Tensor | np.ndarray) -> Parts:
         """The chosen items; a view where `items` is a slice."""
         if isinstance(items, slice):
             first, last, step = items.indices(len(self))
@@ -67,7 +67,7 @@ class Parts:
                 starts = self.starts[first : max(first, last) + 1]
                 return Parts(self.flat[starts[0] : starts[-1]], starts - starts[0])
             items = torch.arange(first, last, step)
-        items = items.cpu()
+        items = torch.as_tensor(items).cpu()
         lengths = self.lengths[items]
         starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         within = torch.arange(int(starts[-1])) - starts[:-1].repeat_interleave(lengths)
@@ -76,10 +76,13 @@ class Parts:
 
     def padded(self) -> tuple[Tensor, Tensor]:
         """Side by side: `(n, longest, d)` with zeros behind the end, and lengths `(n,)`."""
-        lengths = self.lengths
-        if (lengths == lengths[0]).all():
-            return self.flat.unflatten(0, (len(self), int(lengths[0]))), lengths
-        return pad_sequence(self.flat.split(lengths.tolist()), batch_first=True), lengths
+        lengths, width = self.lengths, self.flat.shape[1]
+        longest = int(lengths.max())
+        if (lengths == longest).all():
+            return self.flat.view(len(self), longest, width), lengths
+        places = _places(lengths, longest).to(self.flat.device)
+        padded = self.flat.new_zeros(len(self) * longest, width).index_copy(0, places, self.flat)
+        return padded.view(len(self), longest, width), lengths
 
     def means(self) -> Tensor:
         """Mean part of each item, `(n, d)`."""
@@ -97,6 +100,11 @@ class Parts:
         lengths = torch.cat([piece.lengths for piece in pieces])
         starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
         return Parts(torch.cat([piece.flat for piece in pieces]), starts)
+
+
+def _places(lengths: Tensor, longest: int) -> Tensor:
+    """Rows of the real parts in a padded batch `(n * longest, d)`."""
+    return (torch.arange(longest) < lengths[:, None]).flatten().nonzero()[:, 0]
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.vectors)
 
-    def __getitem__(self, index: slice | Tensor) -> Encoded:
+    def __getitem__(self, index: slice | Tensor | np.ndarray) -> Encoded:
         """The chosen items, as views where `index` is a slice."""
         return Encoded(self.vectors[index], None if self.parts is None else self.parts[index])
 

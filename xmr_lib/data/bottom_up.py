@@ -141,9 +141,12 @@ def _index(files: tuple[Path, ...], listing: list[str], root: Path) -> dict[str,
     key = hashlib.sha256("\n".join(listing).encode()).hexdigest()
     kept = root / f"{store_label(files[0].name, key[:12])}.json"
     try:
-        return {name: Place(*place) for name, place in json.loads(kept.read_text("utf-8")).items()}
-    except (OSError, ValueError, TypeError):  # not there yet, or damaged
-        index = _scan(files)
+        index = {name: Place(*place) for name, place in json.loads(kept.read_text("utf-8")).items()}
+    except (OSError, ValueError, TypeError, AttributeError):  # not there yet, or damaged
+        index = {}
+    if index:
+        return index
+    index = _scan(files)
     try:
         root.mkdir(parents=True, exist_ok=True)
         write_atomically(kept, json.dumps(index).encode())

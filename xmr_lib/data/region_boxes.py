@@ -87,16 +87,17 @@ def _bounds(length: int, cells: int | None) -> np.ndarray:
 def crop_boxes(image: Image.Image, boxes: np.ndarray, size: int) -> np.ndarray:
     """What lies in each box, squeezed to a square: (k, size, size, 3) uint8.
 
-    Boxes narrower than a pixel are widened to one.
+    Boxes are rounded to whole pixels, and have at least one.
     """
     scale = np.array([image.width, image.height] * 2, np.float64)
     crops = []
     for box in boxes:
-        corners = np.clip(box, 0, 1) * scale  # pixels
-        start = np.minimum(corners[:2], scale[:2] - 1)
+        corners = np.rint(np.clip(box, 0, 1) * scale).astype(int)  # pixels
+        start = np.minimum(corners[:2], np.array(image.size) - 1)
         stop = np.maximum(corners[2:], start + 1)
-        area = tuple(float(each) for each in (*start, *stop))
-        crops.append(to_bytes(image.resize((size, size), Image.Resampling.BILINEAR, box=area)))
+        # Cut out first: resizing a box of the image would mix in pixels from around it.
+        inside = image.crop((*start.tolist(), *stop.tolist()))
+        crops.append(to_bytes(inside.resize((size, size), Image.Resampling.BILINEAR)))
     return np.stack(crops)
 
 

@@ -76,7 +76,9 @@ def load_detector(name: str = NAMES[0], n_boxes: int = 36) -> Detector:
     )
     instead = "or use kind='grid', which needs no detector"
     net.load_state_dict(read_weights(hub_weights(name, _weights_url(name), instead)))
-    return Detector(name, net, n_boxes)
+    # The order in memory that `extract` also gives it: another one rounds otherwise, and boxes that
+    # are equally good would change places.
+    return Detector(name, net, n_boxes).to(memory_format=torch.channels_last)
 
 
 def _weights_url(name: str) -> str:

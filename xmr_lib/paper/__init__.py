@@ -88,23 +88,30 @@ class PaperTable:
 
     @cached_property
     def recipe_of_row(self) -> dict[str, str | None]:
-        """Row -> name of the recipe that reproduces it; None where there is none (yet)."""
+        """Row -> name of the recipe, ensemble or re-ranked recipe that reproduces it, or None."""
         from xmr_lib import recipes  # here, because recipes are not needed to look at a table
 
         def known(name: str | None) -> str | None:
             try:
                 if name is not None:
-                    recipes.get(name)
+                    recipes.compose(name)
             except UnknownNameError:
                 return None
             return name
 
         return {method: known(_recipe_name(self.name, method)) for method in self.methods}
 
+    def mark(self, method: str) -> str:
+        """What a reader must know of a measured row: "ensemble", "transductive", both, or ""."""
+        from xmr_lib import recipes
+
+        name = self.recipe_of_row[method]
+        return recipes.compose(name).mark if name else ""
+
     def status(self, method: str) -> str:
-        """What the kit does about a row: "recipe", "not yet built", "context" or "see bench"."""
+        """What the kit does about a row: "recipe", "timed", "not yet built" or "context"."""
         if not self.has_recalls:
-            return "see bench"
+            return "timed"
         if self.recipe_of_row[method]:
             return "recipe"
         return "not yet built" if _recipe_name(self.name, method) else "context"

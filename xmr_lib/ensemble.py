@@ -1,0 +1,178 @@
+"""Rows that are not trained but put together from trained runs: ensembles and re-ranked results.
+
+An ensemble's score is the mean of its members' scores. For models of one vector an item this is
+what RFE §IV-D calls combining the features: unit vectors side by side, divided by the root of
+their number, have the mean of the members' cosines as their product. For SCAN, whose scores come
+from many parts, it is the mean of the score matrices, as its authors do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property, reduce
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xmr_lib import recipes, runs
+from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.features import Features
+from xmr_lib.data.regions import Regions
+from xmr_lib.errors import DataError
+from xmr_lib.evaluation import Retrieval
+from xmr_lib.recipes import Recipe
+from xmr_lib.retriever import Retriever
+from xmr_lib.runs import DataSource, Run
+from xmr_lib.similarity import Encoded
+
+
+@dataclass(frozen=True)
+class Several:
+    """The same items encoded by every member of an ensemble."""
+
+    members: tuple[Encoded, ...]
+
+    @property
+    def vectors(self) -> Tensor:
+        """All members' vectors as one of length one, `(n, sum of their sizes)`.
+
+        Its product with another such vector is the mean of the members' cosines.
+        """
+        return joined_vectors([member.vectors for member in self.members])
+
+    def __len__(self) -> int:
+        return len(self.members[0])
+
+    def __getitem__(self, index: slice | Tensor) -> Several:
+        return Several(tuple(member[index] for member in self.members))
+
+
+def joined_vectors(vectors: Sequence[Tensor]) -> Tensor:
+    """Embeddings of several models side by side (RFE §IV-D, "combine features").
+
+    Args:
+        vectors: Unit vectors of the same items, each `(n, d)`; `d` may differ.
+
+    Returns:
+        Unit vectors `(n, sum of d)`.
+
+    >>> one, other = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]])
+    >>> joined_vectors([one, other])
+    tensor([[0.7071, 0.0000, 0.0000, 0.7071]])
+    """
+    return torch.cat(list(vectors), dim=1) / len(vectors) ** 0.5
+
+
+def mean_scores(scores: Sequence[Tensor]) -> Tensor:
+    """Mean of the members' score matrices, each `(n_images, n_captions)`."""
+    return reduce(torch.add, scores) / len(scores)
+
+
+@dataclass(eq=False)
+class Ensemble(Retriever):
+    """Several runs on the same data that vote with their scores.
+
+    Attributes:
+        name: Such as "RFE-ensemble".
+        members: The runs, in the order of the name.
+    """
+
+    name: str
+    members: tuple[Run, ...]
+
+    def __post_init__(self) -> None:
+        first, *others = (member.data for member in self.members)
+        for other in others:
+            if other.captions != first.captions or other.image_files != first.image_files:
+                raise DataError(
+                    f"{self.name}: the members were trained on different data "
+                    f"({first.name}, {other.name}), so that their scores cannot be averaged."
+                )
+        self.data = first
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The members."""
+        return self.members
+
+    @property
+    def compares_vectors(self) -> bool:
+        """Whether all members' scores are cosines, so that theirs is the joined vectors' cosine."""
+        return all(member.compares_vectors for member in self.members)
+
+    @property
+    def seconds(self) -> float:
+        """What training all members took."""
+        return sum(member.seconds for member in self.members)
+
+    def encode_images(self, data: CaptionedImages) -> Several:
+        """Every image, by every member."""
+        return Several(tuple(member.encoded(data)[0] for member in self.members))
+
+    def encode_sentences(self, sentences: Sequence[str]) -> Several:
+        """Any sentences, by every member."""
+        return Several(tuple(member.encode_sentences(sentences) for member in self.members))
+
+    def encode_picture(self, path: str | Path) -> Several:
+        """Any picture, by every member."""
+        return Several(tuple(member.encode_picture(path) for member in self.members))
+
+    def score(self, images: Several, captions: Several) -> Tensor:
+        """Mean of the members' scores, `(n_images, n_captions)`."""
+        return mean_scores(
+            [
+                member.score(some_images, some_captions)
+                for member, some_images, some_captions in zip(
+                    self.members, images.members, captions.members, strict=True
+                )
+            ]
+        )
+
+    @cached_property
+    def retrieval(self) -> Retrieval:
+        """Ranks on the reported split."""
+        return self.evaluate()[0]
+
+
+def train(
+    name: str,
+    data: str | Path | DataSource | CaptionedImages = "toy",
+    *,
+    seed: int = 0,
+    root: Path | None = None,
+    resume: bool = True,
+    features: Mapping[bool, Features | Regions] | None = None,
+    recipe_of: Callable[[str], Recipe] | None = None,
+    **options: Any,
+) -> Run | Ensemble:
+    """Trains all that a name stands for; members that were trained before are reused.
+
+    Args:
+        name: A recipe, `RFE-ensemble`, `A + B`, or one of these with `-rerank` (which changes
+            nothing about the training: pass `rerank.Settings()` to `evaluate`).
+        data: As for `runs.run`.
+        seed: Seed of every member.
+        root: As for `runs.run`.
+        resume: As for `runs.run`.
+        features: Features extracted before: pooled ones under False, regions under True.
+        recipe_of: Makes a member's recipe from its name; by default `runs.run` does, from
+            `options`.
+        options: Further arguments of `runs.run`, such as `scale`, or fields of the recipes.
+
+    Raises:
+        UnknownNameError: A member is no recipe.
+    """
+    source = DataSource(str(data)) if isinstance(data, str | Path) else data
+    members = []
+    for member in recipes.compose(name).members:
+        recipe = member if recipe_of is None else recipe_of(member)
+        known = (features or {}).get(recipes.get(member).attention is not None)
+        members.append(
+            runs.run(recipe, source, seed=seed, root=root, resume=resume, features=known, **options)
+        )
+    if len(members) == 1:
+        return members[0]
+    return Ensemble(name.removesuffix(recipes.RERANK), tuple(members))
