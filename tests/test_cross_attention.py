@@ -42,7 +42,8 @@ def units(*shape, dtype=torch.float32):
 
 def parts(lengths, d=16, dtype=torch.float32):
     lengths = torch.as_tensor(lengths)
-    return Parts(units(int(lengths.sum()), d, dtype=dtype), torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]))  # fmt: skip
+    starts = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
+    return Parts(units(int(lengths.sum()), d, dtype=dtype), starts)
 
 
 def plain_score(image, caption, how):
@@ -162,14 +163,16 @@ def test_the_size_of_blocks_changes_nothing(how, monkeypatch):
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float32, 1e-4), (torch.float64, 1e-10)])
 def test_gradients_of_the_loss_equal_those_of_the_plain_loop(how, dtype, atol):
     torch.manual_seed(3)
-    images, captions = parts([9] * 6, dtype=dtype), parts([4, 1, 7, 3, 7, 2], dtype=dtype)
-    gradients = []
-    for scores in (cross_attention_scores, plain_scores):
-        flat = [p.flat.clone().requires_grad_() for p in (images, captions)]
+    images, captions = (parts(n, dtype=torch.float64) for n in ([9] * 6, [4, 1, 7, 3, 7, 2]))
+
+    def gradients(scores, dtype):
+        flat = [p.flat.clone().to(dtype).requires_grad_() for p in (images, captions)]
         each = [Parts(f, p.starts) for f, p in zip(flat, (images, captions), strict=True)]
         sum(triplet_loss(scores(*each, how), negatives="all").values()).backward()
-        gradients.append([f.grad for f in flat])
-    for fast, slow in zip(*gradients, strict=True):
+        return [f.grad.double() for f in flat]
+
+    exact = gradients(plain_scores, torch.float64)
+    for fast, slow in zip(gradients(cross_attention_scores, dtype), exact, strict=True):
         assert slow.abs().max() > 1e-3
         torch.testing.assert_close(fast, slow, atol=atol, rtol=0)
 
@@ -281,7 +284,8 @@ def test_attention_by_hand():
     """Products 0.3 and 0.4 of one region with two words, norm 0.5: 0.6 and 0.8, times λ1."""
     products = torch.tensor([[0.3, 0.4], [-0.1, 0.0]])[None, :, :, None]
     logits = attention_logits(products, "clipped_l2norm", smooth=9.0)[0, :, :, 0]
-    torch.testing.assert_close(logits, 9 * torch.tensor([[0.6, 0.8], [-1.0, 0.0]]), atol=1e-4, rtol=0)  # fmt: skip
+    expected = 9 * torch.tensor([[0.6, 0.8], [-1.0, 0.0]])
+    torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
     weights = attention_weights(products, CrossAttention(smooth=9.0))[0, :, :, 0]
     assert weights[0, 0].item() == pytest.approx(1 / (1 + np.exp(-9 * 1.6)), abs=1e-6)
     torch.testing.assert_close(weights.sum(0), torch.ones(2))
@@ -336,7 +340,7 @@ def saved_bytes(work) -> int:
 def test_the_way_back_keeps_less_than_a_tenth_of_the_plain_code(direction):
     torch.manual_seed(10)
     how = CrossAttention(direction, "AVG", 9.0)
-    images, captions = parts([36] * 12, 256), parts([14] * 12, 256)
+    images, captions = parts([36] * 32, 512), parts([14] * 32, 512)
     for each in (images, captions):
         each.flat.requires_grad_()
     fast = saved_bytes(lambda: cross_attention_scores(images, captions, how))

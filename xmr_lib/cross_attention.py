@@ -137,7 +137,7 @@ def attended_cosines(
     """
     along = (weights * products).sum(1)  # q · v
     mixed = torch.bmm(gram, weights.flatten(2)).view_as(weights)  # G a
-    attended_lengths = _root((weights * mixed).sum(1))  # |v| = sqrt(aᵀ G a)
+    attended_lengths = _root((weights * mixed).sum(1), EPS)  # |v| = sqrt(aᵀ G a)
     return along / (query_lengths * attended_lengths).clamp(min=EPS)
 
 
@@ -324,6 +324,6 @@ def _padded(parts: Parts) -> tuple[Tensor, Tensor | None]:
     return padded, (torch.arange(longest) >= lengths[:, None]).to(padded.device)
 
 
-def _root(squares: Tensor) -> Tensor:
-    """Square root whose gradient at zero is zero and not infinite."""
-    return squares.clamp(min=EPS**2).sqrt()
+def _root(squares: Tensor, least: float = 1e-15) -> Tensor:
+    """Square root, no smaller than `least`; below that its gradient is zero and not infinite."""
+    return squares.clamp(min=least**2).sqrt()
