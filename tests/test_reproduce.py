@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from xmr_lib import paper, reproduce, runs
+from xmr_lib import paper, reproduce, runs, table_rows
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.evaluation import Ranks, Retrieval, evaluate_protocol, mean_metrics
 from xmr_lib.recipes import compose
@@ -54,8 +54,8 @@ def made_up(monkeypatch):
         return made(name, members[0].seed, sum(member.seconds for member in members))
 
     monkeypatch.setattr(runs, "run", run)
-    monkeypatch.setattr(reproduce, "Ensemble", ensemble)
-    monkeypatch.setattr(reproduce, "features_of", lambda *given, **more: "regions")
+    monkeypatch.setattr(table_rows, "Ensemble", ensemble)
+    monkeypatch.setattr(table_rows, "features_of", lambda *given, **more: "regions")
     return calls
 
 

@@ -149,7 +149,7 @@ SCALES: dict[str, dict[str, Any]] = {
 # What models of regions take instead: they learn faster, and every step costs more.
 SCAN_SCALES: dict[str, dict[str, Any]] = {
     "toy": {"epochs": 8, "lr_drop_every": 6},
-    "laptop": {"rnn_dim": 256, "joint_dim": 256},
+    "laptop": {"rnn_dim": 256, "joint_dim": 256, "epochs": 7, "lr_drop_every": 5},
     "paper": {},
 }
 

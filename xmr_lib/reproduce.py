@@ -15,18 +15,16 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xmr_lib import figures, paper, recipes, rerank, runs, significance
+from xmr_lib import figures, paper, recipes, rerank, runs, significance, timing
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
-from xmr_lib.data.regions import Regions
-from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.evaluation import RECALLS, Protocol, Ranks, Retrieval
 from xmr_lib.paper import PaperTable
 from xmr_lib.paths import figures_dir
-from xmr_lib.recipes import Composition, Recipe, Scale
+from xmr_lib.recipes import Composition, Scale
 from xmr_lib.retriever import Retriever
-from xmr_lib.sources import features_of
+from xmr_lib.table_rows import KnownFeatures, TrainedRows
 
 METRICS = (*RECALLS, "rsum")
 SIGNS = {
@@ -95,7 +93,8 @@ def reproduce(
     if unknown := set(rows) - set(chosen) - {each.name for each in chosen.values()}:
         trainable = [method for method, name in printed.recipe_of_row.items() if name]
         raise UnknownNameError(f"trainable row of {table}", unknown.pop(), trainable)
-    trained = _Trained(printed, source, data, scale, overrides, features, backbone, regions, root)
+    known = KnownFeatures(source, data, backbone, regions, features)
+    trained = TrainedRows(printed, source, known, scale, overrides, root)
     measured: dict[str, list[Retrieval]] = {method: [] for method in chosen}
     seconds: dict[str, list[float]] = {method: [] for method in chosen}
     jobs = [(method, seed) for seed in seeds for method in chosen]
@@ -124,12 +123,51 @@ def show(table: str, data: str | Path | runs.DataSource = "toy", **options: Any)
         options: Further arguments of `reproduce`.
     """
     printed = paper.table(table)
-    if not printed.has_recalls or not any(printed.recipe_of_row.values()):
+    if table == "rfe-5":
+        frame = reproduce_times(data, **options)
+        print(timing.to_text(frame))
+    elif not printed.has_recalls or not any(printed.recipe_of_row.values()):
         print(printed)
         return
-    frame = reproduce(table, data, **options)
-    print(to_text(frame))
+    else:
+        frame = reproduce(table, data, **options)
+        print(to_text(frame))
     print(f"Table: {frame.attrs['csv']}\nPicture: {frame.attrs['picture']}")
+
+
+def reproduce_times(
+    data: str | Path | runs.DataSource | CaptionedImages = "toy",
+    scale: Scale | None = None,
+    *,
+    backbone: str | None = None,
+    regions: str | None = None,
+    out: Path | None = None,
+    runs_of_each: int = 10,
+    **_: Any,
+) -> pd.DataFrame:
+    """RFE's Table V: seconds of training and testing, beside the printed ones (nothing is trained).
+
+    Args:
+        data: As for `reproduce`.
+        scale: As for `reproduce`.
+        backbone: As for `reproduce`.
+        regions: As for `reproduce`.
+        out: As for `reproduce`.
+        runs_of_each: Runs of each row; the paper has ten.
+
+    Returns:
+        As `xmr_lib.timing.measure`, with the files' names in `attrs`.
+    """
+    source = runs.DataSource(str(data)) if isinstance(data, str | Path) else data
+    data = source.load() if isinstance(source, runs.DataSource) else source
+    toy = runs.is_toy(data)
+    known = KnownFeatures(source, data, backbone, regions)
+    return timing.reproduce_times(
+        data, lambda recipe: known.get(recipe.attention is not None),
+        scale or ("toy" if toy else "laptop"),
+        "toy" if source == runs.DataSource("toy") else data.name,
+        out or figures_dir() / "reproduce", runs=runs_of_each,
+    )  # fmt: skip
 
 
 def saved(table: str, label: str = "toy", folder: Path | None = None) -> pd.DataFrame:
@@ -220,68 +258,13 @@ def joined(parts: Sequence[Retrieval]) -> Retrieval:
 def _require_recipes(printed: PaperTable) -> None:
     if not printed.has_recalls:
         raise DataError(
-            f"{printed.name} prints seconds, not recalls: `python -m xmr_lib.bench` measures the "
-            "kit's own."
+            f"{printed.name} prints seconds, not recalls: `reproduce_times` measures the kit's own."
         )
     if not any(printed.recipe_of_row.values()):
         raise DataError(
             f"No row of {printed.name} ({printed.caption}) can be trained yet. "
             f'`xmr_lib.paper.table("{printed.name}")` shows it as printed.'
         )
-
-
-class _Trained:
-    """Trains what rows need, each member once: ensembles share them with other rows."""
-
-    def __init__(
-        self,
-        printed: PaperTable,
-        source: runs.DataSource | CaptionedImages,
-        data: CaptionedImages,
-        scale: Scale,
-        overrides: dict[str, Any],
-        features: Features | None,
-        backbone: str | None,
-        regions: str | None,
-        root: Path | None,
-    ) -> None:
-        self.printed, self.scale, self.overrides = printed, scale, overrides
-        self.source, self.data, self.root = source, data, root
-        self.backbone, self.regions = backbone, regions
-        self.features: dict[bool, Features | Regions] = {}
-        if features is not None:
-            self.features[False] = features
-        self.runs: dict[tuple[str, int], runs.Run] = {}
-
-    def get(self, row: Composition, seed: int) -> Retriever:
-        """The run, or the ensemble of runs, that a row is measured with."""
-        members = tuple(self._run(name, seed) for name in row.members)
-        return members[0] if len(members) == 1 else Ensemble(row.name, members)
-
-    def _run(self, name: str, seed: int) -> runs.Run:
-        if (name, seed) not in self.runs:
-            recipe = self._recipe(name)
-            self.runs[name, seed] = runs.run(
-                recipe, self.source, seed=seed, root=self.root, regions=self.regions,
-                features=self._features(of_regions=recipe.attention is not None),
-            )  # fmt: skip
-        return self.runs[name, seed]
-
-    def _recipe(self, name: str) -> Recipe:
-        schedule = None
-        if self.scale == "paper" and self.printed.dataset == "coco":
-            # On COCO the paper lets RFE's learning rate fall more slowly, and SCAN has numbers of
-            # its own; VSE++ keeps its schedule.
-            schedule = {"a": "rfe-coco", "S": "scan-coco"}.get(name[0])
-        return recipes.get(name, self.scale, schedule=schedule, **self.overrides)
-
-    def _features(self, of_regions: bool) -> Features | Regions:
-        if of_regions not in self.features:
-            source = self.source if isinstance(self.source, runs.DataSource) else None
-            self.features[of_regions] = features_of(
-                self.data, source, of_regions=of_regions, backbone=self.backbone, kind=self.regions
-            )
-        return self.features[of_regions]
 
 
 def _protocol(printed: PaperTable, n_images: int) -> Protocol:

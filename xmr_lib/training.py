@@ -175,7 +175,7 @@ def _train_stage(
     recipe, progress = setting.recipe, Progress()
     lr = recipe.finetune_lr if finetune else recipe.lr
     folder.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(mixed_precision=_precision())
+    accelerator = Accelerator(mixed_precision=precision())
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     pictures = (
         PixelDataset(setting.train, train=True, backbone=model.backbone) if finetune else None
@@ -292,7 +292,7 @@ def test(
         return evaluate(model.score, images, captions, data.image_of_caption)
 
 
-def _precision() -> str:
+def precision() -> str:
     """bfloat16 where a GPU has it; full precision elsewhere (a CPU run repeats to the bit)."""
     return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
 
