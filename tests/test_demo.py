@@ -1,14 +1,10 @@
-"""The demo, the examples and the bench's pieces, on a handful of toy scenes."""
+"""The demo and the examples, on a handful of toy scenes."""
 
-import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from xmr_lib import bench, demo, examples, models, recipes, runs
+from xmr_lib import demo, examples, runs
 from xmr_lib.data import toy
-from xmr_lib.data.batches import Batch
-from xmr_lib.evaluation import evaluate_scores
 
 SIZES = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "batch_size": 32, "epochs": 2}
 
@@ -56,33 +52,3 @@ def test_examples_without_photographs_draw_none(small):
             assert run.report.captions_of(hit.index)[0][:12] in said
     with_photographs = examples.text_to_image(run, n=3, k=2)
     assert sum(len(ax.images) for ax in with_photographs.axes) == 6
-
-
-def test_bench_compares_equal_things():
-    rng = np.random.default_rng(0)
-    scores, owner = rng.standard_normal((30, 150)), np.repeat(np.arange(30), 5)
-    i2t, t2i = bench.plain_ranks(scores, owner)
-    ours = evaluate_scores(scores, owner)
-    np.testing.assert_array_equal(i2t, ours.i2t.greater)
-    np.testing.assert_array_equal(t2i, ours.t2i.greater)
-
-    torch.manual_seed(0)
-    recipe = recipes.get("VSE++", "toy", rnn_dim=16, joint_dim=16, standardise=False)
-    model = models.build(recipe, 40, (2, 3, 4, 5))
-    lengths = torch.randint(1, 9, (12,))
-    batch = Batch(torch.arange(12), torch.randint(4, 40, (12, 8)), lengths, torch.rand(12, 28))
-    plain = bench.plain_step(model, recipe, batch)
-    torch.testing.assert_close(plain, model(batch)["loss"])
-
-
-def test_bench_rows_say_whether_the_aim_is_met():
-    assert bench._faster("x", plain=10, ours=2, times=5).met
-    assert not bench._faster("x", plain=9.9, ours=2, times=5).met
-    assert bench._at_most("x", plain=1, ours=1.14, times=1.15).met
-    assert not bench._at_most("x", plain=1, ours=1.16, times=1.15).met
-
-
-def test_works_run_in_turns():
-    order = []
-    seconds = bench.in_turns(lambda: order.append("a"), lambda: order.append("b"), repeats=2)
-    assert order == ["a", "b"] * 3 and len(seconds) == 2

@@ -194,11 +194,11 @@ def cross_attention_scores(images: Parts, captions: Parts, how: CrossAttention) 
     images_look = how.direction == "i-t"
     as_images, as_captions = (_Queries, _Contexts) if images_look else (_Contexts, _Queries)
     with torch.autocast(images.flat.device.type, enabled=False):
-        images, image_order = _by_length(images)
-        captions, caption_order = _by_length(captions)
-        blocks = [as_images.of(images[run]) for run in _runs(images, as_images.parts_at_once)]
+        image_order, caption_order = _by_length(images), _by_length(captions)
+        image_runs = _runs(images.lengths, image_order, as_images.parts_at_once)
+        blocks = [as_images.of(images[run]) for run in image_runs]
         columns = []
-        for run in _runs(captions, as_captions.parts_at_once):
+        for run in _runs(captions.lengths, caption_order, as_captions.parts_at_once):
             block = as_captions.of(captions[run])
             if images_look:
                 column = [_score_block(block, each, how).T for each in blocks]
@@ -292,26 +292,24 @@ def _score_products(
     return pool_cosines(cosines, how.pooling, how.lse, query_padding)
 
 
-def _by_length(parts: Parts) -> tuple[Parts, Tensor | None]:
-    """Items in ascending order of length, and that order; as they are where all are equal."""
+def _by_length(parts: Parts) -> Tensor | None:
+    """Items in ascending order of length; None where all are equally long."""
     lengths = parts.lengths
-    if (lengths == lengths[0]).all():
-        return parts, None
-    order = lengths.argsort(stable=True)
-    return parts[order], order
+    return None if (lengths == lengths[0]).all() else lengths.argsort(stable=True)
 
 
-def _runs(parts: Parts, most_parts: int) -> Iterator[slice]:
-    """Cuts items, given in ascending order of length, into runs that hold so many parts at most.
+def _runs(lengths: Tensor, order: Tensor | None, most_parts: int) -> Iterator[slice | Tensor]:
+    """Cuts items into runs of similar length that hold so many parts at most, one item at least.
 
-    A run counts what it will have once it is padded to its longest item; it has one item at least.
+    A run counts what it will have once it is padded to its longest item.
     """
+    ascending = (lengths if order is None else lengths[order]).tolist()
     first = 0
-    for last, length in enumerate(parts.lengths.tolist()):
+    for last, length in enumerate(ascending):
         if last > first and (last - first + 1) * length > most_parts:
-            yield slice(first, last)
+            yield slice(first, last) if order is None else order[first:last]
             first = last
-    yield slice(first, len(parts))
+    yield slice(first, len(ascending)) if order is None else order[first:]
 
 
 def _padded(parts: Parts) -> tuple[Tensor, Tensor | None]:

@@ -1,28 +1,19 @@
-"""`python -m xmr_lib.bench`: what the kit costs, as ratios to plain code in the same run.
-
-The plain versions are written the way the papers' equations read and the peers' code works: one
-query after the other, random batches padded to their longest caption. Both sides of a row run in
-turns on the same data, and medians are compared: seconds differ between machines and hours, ratios
-hardly do.
-"""
+"""Ranks, training steps of VSE++ and RFE, and the extraction of features, against plain code."""
 
 from __future__ import annotations
 
-import statistics
 import tempfile
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
-from tqdm.auto import tqdm
 
 from xmr_lib import models, recipes
+from xmr_lib.bench.rows import Row, at_most, faster, in_turns
 from xmr_lib.data import toy
 from xmr_lib.data.batches import Batch, LengthBatches
 from xmr_lib.data.captioned import load
@@ -34,35 +25,10 @@ from xmr_lib.encoders.image import ImageEncoder
 from xmr_lib.errors import MissingDependencyError
 from xmr_lib.evaluation import evaluate_scores
 from xmr_lib.models import RetrievalModel
-from xmr_lib.paths import figures_dir
 from xmr_lib.recipes import Recipe
 
 VOCABULARY = 8481  # of Flickr30K as the peers prepared it
 RESNET = (256, 512, 1024, 2048)  # channels of C1…C4
-
-
-@dataclass(frozen=True)
-class Row:
-    """One comparison: seconds of the plain way and of the kit's, and the ratio hoped for."""
-
-    work: str
-    plain: float
-    ours: float
-    aim: str
-    ratio: float
-    met: bool | None
-
-
-def in_turns(*works: Callable[[], object], repeats: int = 5) -> list[float]:
-    """Median seconds of each work, run in turns after one round that does not count."""
-    seconds: list[list[float]] = [[] for _ in works]
-    for round_number in range(repeats + 1):
-        for work, taken in zip(works, seconds, strict=True):
-            started = time.perf_counter()
-            work()
-            if round_number:
-                taken.append(time.perf_counter() - started)
-    return [statistics.median(taken) for taken in seconds]
 
 
 # --- ranks ----------------------------------------------------------------------------------------
@@ -96,7 +62,7 @@ def bench_ranks(n_images: int = 5000, repeats: int = 3) -> list[Row]:
         repeats=repeats,
     )
     work = f"ranks and recalls, {n_images:,} × {len(owner):,}, both ways"
-    return [_faster(work, plain, ours, 5)]
+    return [faster(work, plain, ours, 5)]
 
 
 # --- training step --------------------------------------------------------------------------------
@@ -167,8 +133,8 @@ def bench_training(steps: int = 8, repeats: int = 3) -> list[Row]:
         )
     )
     return [
-        _faster("VSE++ training step, batch 128, GRU 1024", plain, ours, 1),
-        _at_most("the same with RFE's image side, cached", ours, with_rich_images, 1.03),
+        faster("VSE++ training step, batch 128, GRU 1024", plain, ours, 1),
+        at_most("the same with RFE's image side, cached", ours, with_rich_images, 1.03),
         Row("the whole of RFE (biGRU)", ours, whole_rfe, "reported", whole_rfe / ours, None),
     ]
 
@@ -190,7 +156,7 @@ def bench_image_part(batch: int = 32, repeats: int = 5) -> list[Row]:
         all_pools(pool_stages(net(pixels))).sum().backward()
 
     plain, ours = in_turns(vsepp, rfe, repeats=repeats)
-    return [_at_most(f"RFE's image part from pixels, {net.name}", plain, ours, 1.03)]
+    return [at_most(f"RFE's image part from pixels, {net.name}", plain, ours, 1.03)]
 
 
 # --- extraction -----------------------------------------------------------------------------------
@@ -207,7 +173,7 @@ def bench_extraction(n_images: int = 256, repeats: int = 3) -> list[Row]:
             lambda: extract(data, net, cache=next(caches)),
             repeats=repeats,
         )
-    return [_at_most(f"extraction of {n_images} JPEGs, {net.name}", bare, ours, 1.15)]
+    return [at_most(f"extraction of {n_images} JPEGs, {net.name}", bare, ours, 1.15)]
 
 
 def _photo_network() -> Backbone:
@@ -227,45 +193,3 @@ def _jpegs(folder: Path, n: int):
         lines.append(f"{i}.jpg,a drawn scene,train")
     (folder / "captions.csv").write_text("\n".join(lines), encoding="utf-8")
     return load(folder)
-
-
-# --- report ---------------------------------------------------------------------------------------
-
-
-def _faster(work: str, plain: float, ours: float, times: float) -> Row:
-    ratio = plain / ours
-    return Row(work, plain, ours, f"≥ {times:g}× faster", ratio, ratio >= times)
-
-
-def _at_most(work: str, plain: float, ours: float, times: float) -> Row:
-    ratio = ours / plain
-    return Row(work, plain, ours, f"≤ {times:g}× the time", ratio, ratio <= times)
-
-
-def main() -> None:
-    """Measures everything, prints a table and saves it as `figures/bench.csv`."""
-    rows: list[Row] = []
-    for part in tqdm(
-        (bench_ranks, bench_training, bench_image_part, bench_extraction), desc="bench"
-    ):
-        rows += part()
-    frame = pd.DataFrame([vars(row) for row in rows])
-    path = figures_dir() / "bench.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frame.round(4).to_csv(path, index=False)
-    shown = frame.assign(
-        plain=frame["plain"].map(_seconds),
-        ours=frame["ours"].map(_seconds),
-        ratio=frame["ratio"].map("{:.2f}×".format),
-        met=frame["met"].map({True: "yes", False: "NO"}).fillna("–"),
-    )
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians, run in turns")
-    print(shown.to_string(index=False))
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.2f} s" if value >= 1 else f"{1000 * value:.0f} ms"
-
-
-if __name__ == "__main__":
-    main()
