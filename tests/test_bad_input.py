@@ -513,7 +513,7 @@ def _(place):
     return lambda: paper.table("rfe-66")
 
 
-@bad("table without recalls", "rfe-5 prints seconds, not recalls", "python -m xmr_lib.bench")
+@bad("table without recalls", "rfe-5 prints seconds, not recalls", "reproduce_times")
 def _(place):
     return lambda: reproduce.reproduce("rfe-5")
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from xmr_lib import recipes, runs
+from xmr_lib import recipes, runs, timing
 from xmr_lib.__main__ import _overrides, main
 from xmr_lib.data import toy
 from xmr_lib.errors import DataError, UnknownNameError
@@ -209,10 +209,29 @@ def test_reproduce(scenes, capsys, monkeypatch, tmp_path):
 
 
 def test_reproduce_shows_what_cannot_be_trained_yet(capsys):
-    main(["reproduce", "rfe-5"])
-    assert "RFE Table V" in capsys.readouterr().out
+    main(["reproduce", "smfea-7"])
+    assert "SMFEA Table 7" in capsys.readouterr().out
     said = refused(capsys, "reproduce", "rfe-60")
     assert said.startswith("error: There is no table named 'rfe-60'. Did you mean 'rfe-6'")
+
+
+def test_reproduce_the_table_of_times(scenes, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XMR_FIGURES", str(tmp_path))
+    sizes = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "batch_size": 32}
+    monkeypatch.setitem(recipes.SCALES, "toy", recipes.SCALES["toy"] | sizes)
+    real = timing.measure
+    monkeypatch.setattr(timing, "measure", lambda *given, **_: real(*given, runs=2, iterations=2))
+    main(["reproduce", "rfe-5", "--data", str(scenes)])
+    said = capsys.readouterr().out
+    assert "RFE Table V" in said and "SCAN-RFE" in said
+    assert "1.38× → " in said, "402.39 s of SCAN-RFE's test by 292.23 s of SCAN's"
+    frame = pd.read_csv(tmp_path / "reproduce" / "rfe-5-toy-tiny.csv").set_index("method")
+    assert frame["measured_train_s"].gt(0).all() and frame["sd_test_s"].notna().all()
+    assert frame["extends"].fillna("").to_dict() == {
+        "VSE++": "", "VSE++-RFE": "VSE++", "SCAN": "", "SCAN-RFE": "SCAN",
+    }  # fmt: skip
+    assert frame.loc["SCAN", "measured_train_s"] > frame.loc["VSE++", "measured_train_s"]
+    assert (tmp_path / "reproduce" / "rfe-5-toy-tiny.png").is_file()
 
 
 def test_unknown_commands_and_options(capsys):
@@ -228,3 +247,54 @@ def test_stopping_says_how_to_go_on(scenes, capsys, monkeypatch):
     with pytest.raises(SystemExit) as end:
         main(["train", "RFE", "--data", str(scenes)])
     assert end.value.code == 130 and "goes on" in capsys.readouterr().err
+
+
+# --- SCAN, ensembles, re-ranking ------------------------------------------------------------------
+
+
+def test_train_an_ensemble_and_a_reranked_name(scenes, capsys):
+    sizes = ["--data", str(scenes), "--set", *TINY.split()]
+    main(["train", "VSE++ + SCAN t-i AVG", *sizes])
+    said = capsys.readouterr().out
+    assert [line.split("  ")[0] for line in said.splitlines()[1:4]] == [
+        "VSE++", "SCAN t-i AVG", "VSE++ + SCAN t-i AVG",
+    ]  # fmt: skip
+    assert said.count("Run: ") == 2
+    main(["train", "RFE-rerank", *sizes])
+    said = capsys.readouterr().out
+    assert "RFE-rerank (transductive)" in said and said.count("Run: ") == 1
+
+
+def test_evaluate_an_ensemble_of_folders_reranked(scenes, trained, capsys):
+    main(["train", "VSE++", "--data", str(scenes), "--set", *TINY.split()])
+    other = capsys.readouterr().out.rsplit("Run: ", 1)[1].strip()
+    main(["evaluate", str(trained), "--also", other, "--rerank", "--k1", "4", "--k2", "2"])
+    said = capsys.readouterr().out
+    assert "RFE + VSE++" in said and "RFE + VSE++-rerank (transductive)" in said
+    assert "k2 must be" in refused(capsys, "evaluate", trained, "--rerank", "--k2", "99")
+
+
+def test_extract_regions(scenes, capsys):
+    main(["extract", "--data", str(scenes), "--regions", "grid-4"])
+    assert "60 images × 16 × 160 numbers" in capsys.readouterr().out
+    said = refused(capsys, "extract", "--data", scenes, "--regions", "grids")
+    assert "kind of regions" in said and "grid" in said
+
+
+def test_scan_folders_are_data_like_any_other(tmp_path, capsys):
+    """A folder as SCAN's: features and captions, no photographs."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    for split, n in (("train", 12), ("dev", 4), ("test", 4)):
+        np.save(tmp_path / f"{split}_ims.npy", rng.standard_normal((n, 3, 8)).astype("f4"))
+        lines = [f"a caption {i % 7} of picture {i // 5}" for i in range(5 * n)]
+        (tmp_path / f"{split}_caps.txt").write_text("\n".join(lines) + "\n")
+    main(
+        ["train", "SCAN t-i AVG", "--data", str(tmp_path), "--scale", "toy", "--set", *TINY.split()]
+    )
+    said = capsys.readouterr().out
+    assert "4 images, 20 captions" in said
+    run = runs.load(said.rsplit("Run: ", 1)[1].strip())
+    assert run.features.array.shape == (20, 3, 8)
+    assert len(run.search_images("a caption", k=2)) == 2

@@ -1,0 +1,260 @@
+"""What words and regions see in each other, to be explored by hand."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from xmr_lib.cross_attention import attention_map
+from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.regions import Regions
+from xmr_lib.data.vocabulary import END, START, tokenize
+from xmr_lib.errors import DataError, MissingDependencyError
+from xmr_lib.figures import Picture
+from xmr_lib.lesson_figures_attention import plot_explorer
+from xmr_lib.runs import Run
+
+_NONE = -1  # no word, or no region, is chosen
+
+
+@dataclass(frozen=True)
+class Look:
+    """One image and one sentence, and what they see in each other.
+
+    Attributes:
+        image_file: The picture.
+        boxes: Its regions, `(n_regions, 4)`, shares of the picture.
+        words: The sentence's words, with its start and end marks.
+        weights: Attention, `(n_words, n_regions)`: adds up to one over the regions for "t-i", over
+            the words for "i-t".
+        cosines: Of each word (t-i) or region (i-t) with what it attends to.
+        score: The model's score of the pair.
+    """
+
+    image_file: Path
+    boxes: np.ndarray
+    words: tuple[str, ...]
+    weights: np.ndarray
+    cosines: np.ndarray
+    score: float
+
+
+@torch.inference_mode()
+def look(run: Run, image: int, caption: int | str = 0, data: CaptionedImages | None = None) -> Look:
+    """What a trained SCAN sees in an image for a sentence.
+
+    Args:
+        run: A run whose recipe compares regions with words.
+        image: Position of the image.
+        caption: Which of the image's own captions, or any sentence.
+        data: What the position counts in; the reported split by default.
+
+    Raises:
+        DataError: The run does not compare parts, nobody knows the boxes of its regions, there is
+            no such image or caption, or the sentence has no words.
+    """
+    data = run.report if data is None else data
+    _require_boxes(run)
+    if not 0 <= image < data.n_images:
+        raise DataError(f"There is no image {image}: {data.name} has {data.n_images} here.")
+    sentence = caption
+    if not isinstance(caption, str):
+        own = data.captions_of(image)
+        if not 0 <= caption < len(own):
+            raise DataError(f"There is no caption {caption}: image {image} has {len(own)}.")
+        sentence = own[caption]
+    images = run.encoded(data)[0][image : image + 1]
+    captions = run.encode_sentences([sentence])
+    weights, cosines = attention_map(images.parts.flat, captions.parts.flat, run.model.attention)
+    return Look(
+        image_file=data.image_files[image],
+        boxes=run.features.boxes_of(data)[image][: run.features.counts_of(data)[image]],
+        words=(START, *tokenize(sentence), END),
+        weights=weights.cpu().numpy(),
+        cosines=cosines.cpu().numpy(),
+        score=run.score(images, captions).item(),
+    )
+
+
+def attention_explorer(
+    run: Run, image: int = 0, caption: int = 0, data: CaptionedImages | None = None
+) -> AttentionExplorer:
+    """Choose an image and a sentence, then a word to see its regions, or a region for its words.
+
+    Args:
+        run: A run whose recipe compares regions with words.
+        image: Position of the image to begin with.
+        caption: Which of its captions to begin with.
+        data: What may be chosen; the reported split by default.
+
+    Raises:
+        MissingDependencyError: ipywidgets is not installed.
+        DataError: As for `look`.
+    """
+    return AttentionExplorer(run, run.report if data is None else data, image, caption)
+
+
+@dataclass(eq=False)
+class AttentionExplorer:
+    """Controls with a picture below them; displays itself in a notebook.
+
+    Where no kernel runs, or widgets are not shown, the picture of the moment takes its place.
+
+    Attributes:
+        run: Whose attention is shown.
+        data: What may be chosen from.
+        first_image: Position of the image to begin with.
+        first_caption: Which of its captions to begin with.
+        seen: What is shown now.
+    """
+
+    run: Run
+    data: CaptionedImages
+    first_image: int = 0
+    first_caption: int = 0
+    seen: Look = field(init=False)
+
+    def __post_init__(self) -> None:
+        widgets = _ipywidgets()
+        self.seen = look(self.run, self.first_image, self.first_caption, self.data)
+        wide = {"layout": widgets.Layout(width="46em"), "style": {"description_width": "8em"}}
+        self.image = widgets.BoundedIntText(
+            self.first_image, min=0, max=self.data.n_images - 1, description="image",
+            style={"description_width": "8em"},
+        )  # fmt: skip
+        self.caption = widgets.Dropdown(description="caption", **wide)
+        self.own = widgets.Text(
+            description="or your own", placeholder="any sentence", continuous_update=False, **wide
+        )
+        self.word = widgets.ToggleButtons(description="word", style={"button_width": "auto"})
+        self.region = widgets.ToggleButtons(description="region", style={"button_width": "auto"})
+        self.message = widgets.HTML()
+        self.picture_box = widgets.Image(format="png")
+        self.box = widgets.VBox(
+            [
+                self.image, self.caption, self.own, self.word, self.region, self.message,
+                self.picture_box,
+            ]
+        )  # fmt: skip
+        self._busy = False
+        self._offer_captions(self.first_caption)
+        self._offer_parts()
+        for control, changed in (
+            (self.image, self._new_image),
+            (self.caption, self._new_caption),
+            (self.own, self._new_sentence),
+            (self.word, self._new_word),
+            (self.region, self._new_region),
+        ):
+            control.observe(self._once(changed), names="value")
+
+    def picture(self) -> Picture:
+        """What is chosen now, as a figure."""
+        word, region = (each if each != _NONE else None for each in self._chosen())
+        return plot_explorer(
+            self.seen.image_file, self.seen.boxes, self.seen.words, self.seen.weights, word, region,
+            f"{self.run.name}, score {self.seen.score:.2f}",
+        )  # fmt: skip
+
+    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
+        """The widget, and the picture of the moment for readers that show no widgets."""
+        shown = self.box._repr_mimebundle_(**options)
+        bundle = dict(shown[0] if isinstance(shown, tuple) else shown)
+        return {
+            **bundle,
+            "text/plain": f"attention explorer of {self.run.name}",
+            "image/png": base64.b64encode(self.picture_box.value).decode(),
+        }
+
+    def _chosen(self) -> tuple[int, int]:
+        return self.word.value, self.region.value
+
+    def _once(self, changed: Any) -> Any:
+        """Controls that set each other must not answer each other."""
+
+        def answer(_: Any) -> None:
+            if self._busy:
+                return
+            self._busy = True
+            try:
+                changed()
+            finally:
+                self._busy = False
+
+        return answer
+
+    def _new_image(self) -> None:
+        self.own.value = ""
+        self._offer_captions(0)
+        self._look(0)
+
+    def _new_caption(self) -> None:
+        self.own.value = ""
+        self._look(self.caption.value)
+
+    def _new_sentence(self) -> None:
+        self._look(self.own.value.strip() or self.caption.value)
+
+    def _new_word(self) -> None:
+        self.region.value = _NONE
+        self._draw()
+
+    def _new_region(self) -> None:
+        self.word.value = _NONE
+        self._draw()
+
+    def _look(self, caption: int | str) -> None:
+        try:
+            self.seen = look(self.run, self.image.value, caption, self.data)
+        except DataError as error:
+            self.message.value = str(error)
+            return
+        self._offer_parts()
+
+    def _offer_captions(self, chosen: int) -> None:
+        own = self.data.captions_of(self.image.value)
+        self.caption.options = [(text, number) for number, text in enumerate(own)]
+        self.caption.value = chosen
+
+    def _offer_parts(self) -> None:
+        """Buttons for the words and regions of what is seen, none of them chosen."""
+        self.message.value = ""
+        words = [(word, number) for number, word in enumerate(self.seen.words)]
+        regions = [(f"{number + 1}", number) for number in range(len(self.seen.boxes))]
+        for control, options in ((self.word, words), (self.region, regions)):
+            control.options = [("none", _NONE), *options]
+            control.value = _NONE
+        self._draw()
+
+    def _draw(self) -> None:
+        self.picture_box.value = self.picture()._repr_png_()
+
+
+def _require_boxes(run: Run) -> None:
+    recipe = getattr(run, "recipe", None)
+    if recipe is None or recipe.attention is None:
+        raise DataError(
+            f"{run.name} has no attention to show: it does not compare regions with words. Give a "
+            'single run of SCAN, as xmr_lib.run("SCAN t-i AVG").'
+        )
+    if not isinstance(run.features, Regions) or run.features.boxes is None:
+        raise DataError(
+            f"{run.name}: the boxes of its regions are not known, so that attention cannot be "
+            "drawn. Use regions that keep them: regions='grid', 'detector', or a bottom-up .tsv."
+        )
+
+
+def _ipywidgets() -> Any:
+    try:
+        import ipywidgets
+    except ImportError:
+        raise MissingDependencyError(
+            "The explorer needs ipywidgets: `pip install ipywidgets`, then restart the notebook. "
+            "Without it, xmr_lib.lesson_figures_attention.plot_explorer draws the same picture."
+        ) from None
+    return ipywidgets
