@@ -345,3 +345,11 @@ def test_rfe_ensemble_has_the_four_members_of_the_paper():
 def test_a_name_with_a_member_that_is_no_recipe(name):
     with pytest.raises(UnknownNameError):
         recipes.compose(name)
+
+
+@pytest.mark.parametrize("name", ["RFE-ensemble", "VSE++ + RFE", "RFE-rerank"])
+def test_a_name_that_is_not_trained_by_itself_says_who_does_it(name):
+    with pytest.raises(DataError, match=r"put together from .*ensemble\.train"):
+        recipes.get(name)
+    with pytest.raises(UnknownNameError, match="RFF"):
+        recipes.get(name.replace("RFE", "RFF"))

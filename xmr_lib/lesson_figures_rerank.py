@@ -15,20 +15,11 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from xmr_lib.data.images import open_image
-from xmr_lib.figures import (
-    BLUE,
-    GREEN,
-    GREY,
-    PALETTE,
-    RIGHT,
-    VERMILION,
-    WRONG,
-    Picture,
-    style,
-)
+from xmr_lib.figures import BLUE, GREEN, GREY, PALETTE, RIGHT, VERMILION, WRONG, Picture, style
 from xmr_lib.significance import Comparison
 
-HATCHES = ("", "///", "...", "xxx")
+HATCHES = ("", "///", "...", "xxx", "\\\\\\")
+FALL = 45  # points below the original beyond which a curve is cut off
 
 
 @dataclass(frozen=True)
@@ -77,7 +68,7 @@ def plot_neighbourhoods(
         items: Whose neighbours are shown.
     """
     with mpl.rc_context(style()):
-        figure = Picture(figsize=(5.3 * len(items), 4.3), layout="constrained")
+        figure = Picture(figsize=(5.3 * len(items), 5.0), layout="constrained")
         for axes, item in zip(np.ravel(figure.subplots(1, len(items))), items, strict=True):
             mutual = [q for q in index[item, 1:] if item in index[q]]
             for q in index[item, 1:]:
@@ -86,7 +77,7 @@ def plot_neighbourhoods(
                 axes.annotate(
                     "", points[q], points[item], zorder=1,
                     arrowprops={
-                        "arrowstyle": "<->" if back else "->", "shrinkA": 11, "shrinkB": 11,
+                        "arrowstyle": "<->" if back else "->", "shrinkA": 9, "shrinkB": 9,
                         "linestyle": "-" if back else "--", **look,
                     },
                 )  # fmt: skip
@@ -153,7 +144,7 @@ def _draw_points(
     for number, (x, y) in enumerate(points):
         inside = number in filled
         axes.plot(
-            x, y, "s" if number < n_images else "o", markersize=17, zorder=2,
+            x, y, "s" if number < n_images else "o", markersize=14, zorder=2,
             markerfacecolor="#BBD9EE" if inside else "white",
             markeredgecolor="black" if inside else GREY, markeredgewidth=1.8 if inside else 1,
         )  # fmt: skip
@@ -161,9 +152,9 @@ def _draw_points(
             x, y, name_of(number, n_images), ha="center", va="center_baseline", fontsize=9,
             weight="bold" if number == bold else "normal",
         )  # fmt: skip
-    axes.set(xticks=[], yticks=[], aspect="equal")
-    axes.margins(0.09)
-    axes.grid(False)
+    axes.set_aspect("equal")
+    axes.margins(0.07)
+    _bare(axes)
 
 
 def company(
@@ -182,23 +173,20 @@ def company(
     image_of = np.concatenate([np.arange(n_images), image_of_caption])
     near = index[:, 1:]
     is_image, same = near < n_images, image_of[near] == image_of[:, None]
-    kinds = {
-        "its own caption": same[:n_images],
-        "another's caption": ~same[:n_images] & ~is_image[:n_images],
-        "another image": is_image[:n_images],
-    }
-    kinds_of_captions = {
-        "its image": (same & is_image)[n_images:],
-        "of the same image": (same & ~is_image)[n_images:],
-        "another's caption": (~same & ~is_image)[n_images:],
-        "another image": (~same & is_image)[n_images:],
-    }
+
+    def shares(side: slice, **kinds: np.ndarray) -> dict[str, np.ndarray]:
+        return {kind.replace("_", " "): found[side].mean(axis=0) for kind, found in kinds.items()}
+
+    others = {"another_caption": ~same & ~is_image, "another_image": ~same & is_image}
     return {
-        "Neighbours of an image": {kind: found.mean(axis=0) for kind, found in kinds.items()},
-        "Neighbours of a caption": {
-            kind: found.mean(axis=0) for kind, found in kinds_of_captions.items()
-        },
-    }
+        "Neighbours of an image": shares(
+            slice(n_images), its_own_caption=same & ~is_image, **others
+        ),
+        "Neighbours of a caption": shares(
+            slice(n_images, None), its_own_image=same & is_image,
+            caption_of_the_same_image=same & ~is_image, **others,
+        ),
+    }  # fmt: skip
 
 
 def plot_company(shares: Mapping[str, Mapping[str, np.ndarray]]) -> Picture:
@@ -211,9 +199,11 @@ def plot_company(shares: Mapping[str, Mapping[str, np.ndarray]]) -> Picture:
     with mpl.rc_context(style()):
         figure = Picture(figsize=(10.5, 3.5), layout="constrained")
         grid = np.ravel(figure.subplots(1, len(shares), sharey=True))
+        looks = list(dict.fromkeys(kind for kinds in shares.values() for kind in kinds))
         for axes, (title, kinds) in zip(grid, shares.items(), strict=True):
             below = 0.0
-            for number, (kind, share) in enumerate(kinds.items()):
+            for kind, share in kinds.items():
+                number = looks.index(kind)  # a kind looks the same in all panels
                 places = np.arange(1, len(share) + 1)
                 axes.bar(
                     places, share, 0.86, bottom=below, label=kind, color=PALETTE[number],
@@ -221,7 +211,7 @@ def plot_company(shares: Mapping[str, Mapping[str, np.ndarray]]) -> Picture:
                 )  # fmt: skip
                 below = below + share
             axes.set(title=title, xlabel="place among the neighbours", ylim=(0, 1))
-            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.set_xticks([1, *range(5, len(share) + 1, 5)])
             axes.grid(False)
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=9)
         grid[0].set_ylabel("share")
@@ -235,6 +225,8 @@ def plot_lambdas(
     original: Mapping[str, float],
 ) -> Picture:
     """Recalls against the weight of the original distance, a line for each k1 and k2.
+
+    What falls far below the original is cut off, with its value at the lower edge.
 
     Args:
         curves: Panel's title -> name of a line -> a value for each of `lambdas`.
@@ -251,10 +243,24 @@ def plot_lambdas(
                     linestyle=("-", "--", "-.", ":")[number % 4], color=PALETTE[number],
                 )  # fmt: skip
             axes.axhline(original[title], color=GREY, linewidth=1.2)
-            axes.text(
-                0, original[title], "not re-ranked", color=GREY, fontsize=8, va="bottom",
+            axes.annotate(
+                "not re-ranked", (0, original[title]), (0, 5), textcoords="offset points",
+                color=GREY, fontsize=8,
             )  # fmt: skip
             axes.set(title=title, xlabel="λ, weight of the original distance")
+            floor = original[title] - FALL
+            if min(min(values) for values in lines.values()) < floor:
+                axes.set_ylim(bottom=floor)
+                fallen = [
+                    f"{name}: {value:.0f} at λ = {lam:g}"
+                    for name, values in lines.items()
+                    for lam, value in zip(lambdas, values, strict=True)
+                    if value < floor
+                ]
+                axes.text(
+                    0.98, 0.03, "\n".join(["below:", *fallen]), transform=axes.transAxes,
+                    ha="right", va="bottom", fontsize=8, color=GREY,
+                )  # fmt: skip
         grid[0].set_ylabel("R@1 + R@5 + R@10")
         figure.legend(
             *grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9
@@ -262,15 +268,12 @@ def plot_lambdas(
     return figure
 
 
-def plot_differences(
-    comparisons: Mapping[str, Comparison], xlabel: str, title: str | None = None
-) -> Picture:
+def plot_differences(comparisons: Mapping[str, Comparison], xlabel: str) -> Picture:
     """Differences with their intervals, one line each; hollow where chance would do.
 
     Args:
         comparisons: What was compared -> the result of a paired bootstrap.
         xlabel: What the differences are.
-        title: Over the picture.
     """
     with mpl.rc_context(style()):
         figure = Picture(figsize=(9.5, 1.2 + 0.38 * len(comparisons)), layout="constrained")
@@ -291,8 +294,6 @@ def plot_differences(
             )  # fmt: skip
         axes.set(xlabel=xlabel, ylim=(-0.6, len(comparisons) - 0.3))
         axes.set_yticks(rows, comparisons, parse_math=False)
-        if title:
-            axes.set_title(title)
     return figure
 
 
@@ -347,40 +348,43 @@ def plot_explorer(
 def _draw_answers(part: mpl.figure.SubFigure, title: str, answers: Answers) -> None:
     before, after = (f"{place:.0f}" for place in answers.places)
     heading = f"best right answer: place {before} before, {after} after"
+    lists = {"before": answers.before, "after": answers.after}
     if isinstance(answers.query, Path):
         part.suptitle(f"{title}  –  {heading}" if title else heading, fontsize=10)
-        picture, *lists = part.subplots(1, 3, width_ratios=(1.1, 2, 2))
+        picture, *places = part.subplots(1, 3, width_ratios=(1.1, 2, 2))
         picture.imshow(open_image(answers.query))
         _bare(picture)
-        both = (answers.before, answers.after)
-        for axes, name, ranked in zip(lists, ("before", "after"), both, strict=True):
+        for axes, (name, ranked) in zip(places, lists.items(), strict=True):
             axes.set_title(name, fontsize=10, loc="left")
-            axes.axis("off")
-            axes.set(xlim=(0, 1), ylim=(len(ranked), 0))
-            for place, answer in enumerate(ranked):
-                sign = RIGHT if answer.right else WRONG
-                text = textwrap.fill(str(answer.shown), 42, max_lines=2, placeholder=" …")
-                axes.text(
-                    0, place, f"{place + 1}. {sign}", va="top", fontsize=9, color=_colour(answer)
-                )
-                axes.text(
-                    0.13, place, text, va="top", fontsize=9, parse_math=False,
-                    weight="bold" if answer.right else "normal",
-                )  # fmt: skip
+            _draw_captions(axes, ranked, with_was=name == "after")
         return
     query = textwrap.shorten(str(answers.query), 90)
     part.suptitle(f"{title}\n“{query}”  –  {heading}".strip(), fontsize=10, parse_math=False)
-    columns = max(len(answers.before), len(answers.after))
-    grid = part.subplots(2, columns, squeeze=False)
-    both = (answers.before, answers.after)
-    for row, name, ranked in zip(grid, ("before", "after"), both, strict=True):
-        for place, (axes, answer) in enumerate(zip(row, ranked, strict=True)):
+    grid = part.subplots(2, len(answers.before), squeeze=False)
+    for row, (name, ranked) in zip(grid, lists.items(), strict=True):
+        for place, (axes, answer) in enumerate(zip(row, ranked, strict=True), start=1):
             axes.imshow(open_image(answer.shown))
-            sign = RIGHT if answer.right else WRONG
             was = f" (was {answer.was})" if name == "after" else ""
-            axes.set_title(f"{place + 1}. {sign}{was}", fontsize=9, color=_colour(answer))
+            axes.set_title(f"{place}. {_sign(answer)}{was}", fontsize=9, color=_colour(answer))
             _bare(axes)
         row[0].set_ylabel(name)
+
+
+def _draw_captions(axes: Axes, ranked: Sequence[Answer], with_was: bool) -> None:
+    axes.axis("off")
+    axes.set(xlim=(0, 1), ylim=(len(ranked), 0))
+    look = {"va": "top", "fontsize": 9}
+    for place, answer in enumerate(ranked):
+        axes.text(0, place, f"{place + 1}. {_sign(answer)}", color=_colour(answer), **look)
+        if with_was:
+            axes.text(0, place + 0.4, f"was {answer.was}", va="top", fontsize=7, color=GREY)
+        text = textwrap.fill(str(answer.shown), 42, max_lines=2, placeholder=" …")
+        weight = "bold" if answer.right else "normal"
+        axes.text(0.13, place, text, weight=weight, parse_math=False, **look)
+
+
+def _sign(answer: Answer) -> str:
+    return RIGHT if answer.right else WRONG
 
 
 def _colour(answer: Answer) -> str:

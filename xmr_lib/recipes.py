@@ -252,11 +252,18 @@ def get(name: str, scale: Scale = "paper", *, schedule: str | None = None, **ove
 
     Raises:
         UnknownNameError: No such recipe, scale, schedule or field; the message suggests near ones.
+        DataError: The name is that of an ensemble or a re-ranked row, or a value makes no sense.
 
     >>> recipe = get("avg-4-max-34-BiGRU-emb-avg", scale="toy", epochs=3)
     >>> recipe.max_stages, recipe.bidirectional, recipe.word_pooling, recipe.epochs
     ((3, 4), True, 'avg', 3)
     """
+    if name == "RFE-ensemble" or " + " in name or name.endswith(RERANK):
+        members = " and ".join(compose(name).members)
+        raise DataError(
+            f"{name} is not trained but put together from {members}: xmr_lib.ensemble.train does "
+            "it, and `python -m xmr_lib train`."
+        )
     if scale not in SCALES:
         raise UnknownNameError("scale", scale, SCALES)
     if schedule is None and scale == "paper":

@@ -190,9 +190,9 @@ def saved(table: str, label: str = "toy", folder: Path | None = None) -> pd.Data
             f"{'' if label == 'toy' else ' --data …'} (finished runs are reused)."
         )
     frame = pd.read_csv(file, keep_default_na=True)
-    if "mark" not in frame:  # measured before there were ensembles
-        frame["mark"] = ""
-    for column in ("recipe", "mark", "status", "against", "verdict"):
+    frame["mark"] = [printed.mark(method) for method in printed.methods]
+    frame["status"] = [printed.status(method) for method in printed.methods]  # as of today
+    for column in ("recipe", "against", "verdict"):
         frame[column] = frame[column].fillna("")
     frame.attrs["title"] = f"{printed.title}\nprinted: {printed.dataset} · measured: " + (
         "TOY NUMBERS from drawn scenes" if label == "toy" else label
@@ -221,7 +221,8 @@ def to_text(frame: pd.DataFrame) -> str:
         )
         if len(against) > 1:
             line["against"] = row["against"]
-        line["verdict"] = row["verdict"] or row["status"]
+        unmeasured = "not measured" if row["status"] == "recipe" else row["status"]
+        line["verdict"] = row["verdict"] or unmeasured
         lines.append(line)
     body = pd.DataFrame(lines).to_string(index=False)
     reading = [f"Differences are against {name}." for name in against if len(against) == 1]
