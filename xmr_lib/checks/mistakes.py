@@ -76,10 +76,10 @@ def explain(results: Sequence[Any], cases: Sequence[Case], mistakes: Sequence[Mi
 def shown(values: Any) -> str:
     """One number or several, short enough for a message.
 
-    >>> shown(0.25), shown((50.0, 33.3333))
-    ('0.25', '(50, 33.33)')
+    >>> shown(0.25), shown((50.0, 33.3333)), shown([[1, 2], [3, 4]])
+    ('0.25', '(50, 33.33)', '((1, 2), (3, 4))')
     """
     try:
-        return "(" + ", ".join(f"{float(value):.4g}" for value in values) + ")"
+        return "(" + ", ".join(shown(value) for value in values) + ")"
     except TypeError:  # one number cannot be iterated over
         return f"{float(values):.4g}"

@@ -53,7 +53,7 @@ ABOUT: dict[str, About] = {
         "seconds of a training iteration and of the test on 1,000 images",
         "not stated",
         "all",
-        {"": "times of the authors' GPU; `python -m xmr_lib.bench` measures the kit's own"},
+        {"": "times of the authors' GPU; `python -m xmr_lib reproduce rfe-5` measures ours"},
     ),
     "rfe-6": About(
         "ablation of the image and text representation",
