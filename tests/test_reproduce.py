@@ -251,6 +251,22 @@ def test_what_was_saved_can_be_read_again(made_up, tmp_path):
     assert reproduce.to_text(read).split("\n")[3:] == reproduce.to_text(measured).split("\n")[3:]
 
 
+def test_rows_that_nobody_printed_can_be_added(made_up, tmp_path):
+    both = "SCAN t-i AVG + VSE++-rerank"
+    frame = go("rfe-10", tmp_path, seeds=(0,), extra=[both, "VSE++"])
+    assert frame["method"].tolist()[2:] == [both, "VSE++"]
+    assert frame["mark"][both] == "ensemble, transductive"
+    assert pd.isna(frame["printed_rsum"][both]) and frame["measured_rsum"][both] > 0
+    assert frame["verdict"]["VSE++"] == "baseline"
+    read = reproduce.saved("rfe-10", folder=tmp_path)
+    assert read["mark"].tolist() == frame["mark"].tolist()
+    assert f"{both} ⊕ †" in reproduce.to_text(read)
+    few = go("rfe-10", tmp_path, seeds=(0,), rows=["avg-4-GRU-emb-avg"], extra=["VSE++"])
+    assert few["seeds"].tolist() == [1, 0, 1]
+    with pytest.raises(UnknownNameError, match="VSE"):
+        go("rfe-10", tmp_path, extra=["VSE+++"])
+
+
 def test_what_was_not_saved_says_how_to_get_it(tmp_path):
     with pytest.raises(DataError, match="python -m xmr_lib reproduce rfe-7"):
         reproduce.saved("rfe-7", folder=tmp_path)

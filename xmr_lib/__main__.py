@@ -221,6 +221,7 @@ def reproduce(
     seeds: tuple[int, ...] = (0, 1, 2),
     scale: Scale | None = None,
     rows: tuple[str, ...] = (),
+    extra: tuple[str, ...] = (),
 ) -> None:
     """Train the rows of a printed table and show printed and measured numbers side by side.
 
@@ -233,11 +234,12 @@ def reproduce(
         seeds: Seeds; several give a standard deviation.
         scale: Sizes and epochs: toy, laptop or paper.
         rows: Train only these rows, by their printed names or recipes; all by default.
+        extra: Rows that are not printed, such as "SCAN-RFE t-i AVG-rerank".
     """
     from xmr_lib import reproduce as reproduction
 
     reproduction.show(table, source, seeds=seeds, scale=scale, backbone=backbone, regions=regions,
-                      rows=rows)  # fmt: skip
+                      rows=rows, extra=extra)  # fmt: skip
 
 
 def demo() -> None:

@@ -44,6 +44,7 @@ def reproduce(
     features: Features | None = None,
     protocol: Protocol | None = None,
     rows: Sequence[str] = (),
+    extra: Sequence[str] = (),
     root: Path | None = None,
     out: Path | None = None,
     **overrides: Any,
@@ -61,6 +62,7 @@ def reproduce(
         protocol: Test protocol; by default the table's own where the data has enough test images,
             else all of them at once.
         rows: Train only these rows, named by method or recipe; the others are shown as printed.
+        extra: Rows that are not printed, by the names of recipes, ensembles or re-ranked ones.
         root: Folder of the runs; `paths.runs_dir()` by default.
         out: Folder of the CSV and the picture; `reproduce/` of `paths.figures_dir()` by default.
         overrides: Fields of every recipe, such as `epochs=3`.
@@ -76,7 +78,9 @@ def reproduce(
         UnknownNameError: No such table.
         DataError: No row of the table can be trained (yet).
     """
-    printed = paper.table(table)
+    for name in extra:
+        recipes.compose(name)  # before anything is trained
+    printed = paper.with_rows(paper.table(table), extra)
     _require_recipes(printed)
     if not seeds:
         raise DataError("Give at least one seed.")
@@ -88,7 +92,7 @@ def reproduce(
     chosen = {
         method: recipes.compose(name)
         for method, name in printed.recipe_of_row.items()
-        if name and (not rows or method in rows or name in rows)
+        if name and (not rows or {method, name} & {*rows, *extra})
     }
     if unknown := set(rows) - set(chosen) - {each.name for each in chosen.values()}:
         trainable = [method for method, name in printed.recipe_of_row.items() if name]
@@ -190,6 +194,7 @@ def saved(table: str, label: str = "toy", folder: Path | None = None) -> pd.Data
             f"{'' if label == 'toy' else ' --data …'} (finished runs are reused)."
         )
     frame = pd.read_csv(file, keep_default_na=True)
+    printed = paper.with_rows(printed, frame["method"].tolist())
     frame["mark"] = [printed.mark(method) for method in printed.methods]
     frame["status"] = [printed.status(method) for method in printed.methods]  # as of today
     for column in ("recipe", "against", "verdict"):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import resources
 
@@ -165,6 +165,19 @@ def table(name: str) -> PaperTable:
         frame=frame,
         footnotes=_footnotes(frame, about.notes),
     )
+
+
+def with_rows(printed: PaperTable, extra: Sequence[str]) -> PaperTable:
+    """A table with rows added that nobody printed: recipes, ensembles or re-ranked ones by name.
+
+    >>> with_rows(table("rfe-10"), ["VSE++-rerank"]).mark("VSE++-rerank")
+    'transductive'
+    """
+    new = [name for name in extra if name not in printed.methods]
+    rows = pd.DataFrame({"method": new}).reindex(columns=printed.frame.columns)
+    numbers = {column: float for column in rows.columns if column != "method"}
+    frame = pd.concat([printed.frame, rows.astype(numbers)], ignore_index=True)
+    return replace(printed, frame=frame) if new else printed
 
 
 def _read(name: str) -> pd.DataFrame:
