@@ -357,6 +357,8 @@ def _save(frame: pd.DataFrame, folder: Path, name: str, scale: Scale, toy: bool)
     frame.round(3).to_csv(folder / f"{stem}.csv", index=False)
     shown = frame.assign(method=[marked(row) for row in frame.to_dict("records")])
     signs = [text for sign, text in SIGNS.values() if shown["method"].str.contains(sign).any()]
+    if len(set(frame["against"]) - {""}) > 1:
+        signs.append("differences of rsum: each row against the one that it builds on, else VSE++")
     picture = figures.plot_comparison(shown, "\n".join([frame.attrs["title"], *signs]))
     frame.attrs["csv"], frame.attrs["picture"] = (
         str(folder / f"{stem}.csv"),

@@ -25,20 +25,24 @@ def main(names: list[str]) -> None:
         if name not in known:
             raise UnknownNameError("part of the benchmark", name, known)
     chosen = names or known
-    rows = [row for name in tqdm(chosen, desc="bench") if name in PARTS for row in PARTS[name]()]
-    if rows:
-        frame = pd.DataFrame([vars(row) for row in rows])
+    folder = figures_dir()
+    folder.mkdir(parents=True, exist_ok=True)
+    frame = pd.DataFrame()
+    for name in tqdm(chosen, desc="bench"):
+        if name not in PARTS:
+            continue
+        rows = pd.DataFrame([vars(row) for row in PARTS[name]()])
+        frame = pd.concat([frame, rows], ignore_index=True)
+        if not names:  # part by part: what was measured is kept, whatever comes after
+            frame.round(4).to_csv(folder / "bench.csv", index=False)
+    if len(frame):
         print(f"torch {torch.__version__}, {torch.get_num_threads()} threads; medians, in turns")
         print(shown(frame).to_string(index=False))
-        if not names:
-            path = figures_dir() / "bench.csv"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            frame.round(4).to_csv(path, index=False)
     if "growth" in chosen:
         frame = growth.measure()
         print(frame.round(3).to_string(index=False))
-        frame.round(4).to_csv(figures_dir() / "bench_growth.csv", index=False)
-        print(figures.save(growth.plot(frame), figures_dir() / "bench_growth.png"))
+        frame.round(4).to_csv(folder / "bench_growth.csv", index=False)
+        print(figures.save(growth.plot(frame), folder / "bench_growth.png"))
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def bare_products(images: Parts, captions: Parts) -> None:
 
 
 @torch.inference_mode()
-def bench_scores(n_images: int = 1000, n_captions: int = 5000, repeats: int = 3) -> list[Row]:
+def bench_scores(n_images: int = 1000, n_captions: int = 5000, repeats: int = 2) -> list[Row]:
     """Scores of a test set. The loop takes minutes: it runs on a 50th of the captions, times 50."""
     images, captions = random_parts(n_images, n_captions)
     sample = captions[slice(0, n_captions, 50)]

@@ -6,13 +6,11 @@ import time
 from collections.abc import Sequence
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 import torch
 
-from xmr_lib import rerank
 from xmr_lib.bench.attention import VARIANTS, random_parts
-from xmr_lib.bench.reranking import made_vectors
+from xmr_lib.bench.reranking import once
 from xmr_lib.bench.rows import in_own_process
 from xmr_lib.cross_attention import CrossAttention, cross_attention_scores
 from xmr_lib.figures import BLUE, GREEN, ORANGE, Picture, style
@@ -39,7 +37,7 @@ def measure(
             name = f"SCAN {how.direction} {how.pooling}"
             rows.append({"work": name, "n": 5 * n * n, "seconds": found["seconds"]})
     for n in rerank_images:
-        found = in_own_process(__name__, "rerank_items", n_images=n)
+        found = in_own_process(once.__module__, "once", way="vectors", n_images=n)
         rows.append(
             {"work": "re-ranking", "n": 6 * n, "seconds": found["seconds"],
              "megabytes": (found["peak"] - found["input"]) / 1e6}
@@ -56,17 +54,6 @@ def scan(n_images: int, direction: str, pooling: str) -> dict[str, float]:
     started = time.perf_counter()
     cross_attention_scores(images, captions, how)
     return {"seconds": time.perf_counter() - started}
-
-
-def rerank_items(n_images: int) -> dict[str, float]:
-    """Re-ranks `n_images` with five times as many captions, both ways, from vectors."""
-    from xmr_lib.bench.rows import peak_bytes
-
-    vectors = made_vectors(n_images)
-    before = peak_bytes()
-    started = time.perf_counter()
-    rerank.evaluate(*vectors, np.repeat(np.arange(n_images), 5))
-    return {"seconds": time.perf_counter() - started, "input": before}
 
 
 def plot(frame: pd.DataFrame) -> Picture:
