@@ -301,14 +301,18 @@ def _by_length(parts: Parts) -> Tensor | None:
 def _runs(lengths: Tensor, order: Tensor | None, most_parts: int) -> Iterator[slice | Tensor]:
     """Cuts items into runs of similar length that hold so many parts at most, one item at least.
 
-    A run counts what it will have once it is padded to its longest item.
+    A run counts what it will have once it is padded to its longest item. Where more than a fifth
+    of a run would be padding, it ends early, unless it is too small to be worth a block.
     """
     ascending = (lengths if order is None else lengths[order]).tolist()
-    first = 0
+    first = real = 0
     for last, length in enumerate(ascending):
-        if last > first and (last - first + 1) * length > most_parts:
+        padded = (last - first + 1) * length
+        wasteful = padded > most_parts / 4 and padded > 1.25 * (real + length)
+        if last > first and (padded > most_parts or wasteful):
             yield slice(first, last) if order is None else order[first:last]
-            first = last
+            first, real = last, 0
+        real += length
     yield slice(first, len(ascending)) if order is None else order[first:]
 
 
