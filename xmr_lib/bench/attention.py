@@ -28,7 +28,7 @@ def random_parts(n_images: int, n_captions: int, seed: int = 0) -> tuple[Parts, 
     for lengths in (np.full(n_images, N_REGIONS), words):
         starts = torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]))
         flat = torch.empty(int(starts[-1]), DIM)
-        for block in flat.split(50_000):  # no second copy of all of it
+        for block in flat.split(5_000):  # no second copy of much of it
             block.copy_(l2norm(torch.randn(block.shape, generator=generator)))
         both.append(Parts(flat, starts))
     return both[0], both[1]
@@ -143,7 +143,7 @@ def saved_bytes(scores, images: Parts, captions: Parts, how: CrossAttention) -> 
 
 
 def bench_large(n_images: int = 5000, n_captions: int = 25_000, tiles: int = 12) -> list[Row]:
-    """All of COCO 5K's test: memory of the whole process, time from some tiles of its 100."""
+    """All of COCO 5K's test: memory of the whole process, time from some of its tiles."""
     rows = []
     for how in VARIANTS:
         found = in_own_process(

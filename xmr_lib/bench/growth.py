@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 import matplotlib as mpl
+import matplotlib.ticker
 import pandas as pd
 import torch
 
@@ -82,6 +83,7 @@ def plot(frame: pd.DataFrame) -> Picture:
                    ylabel="MB")  # fmt: skip
         for axes in (scores, seconds, memory):
             axes.set(xscale="log", yscale="log")
+            axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())  # they would overlap
             axes.legend(fontsize=8)
         return figure
 
