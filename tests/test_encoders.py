@@ -323,3 +323,20 @@ def test_encoded_joins_parts_of_different_lengths():
     assert joined.parts.lengths.tolist() == [4, 4, 2]
     torch.testing.assert_close(joined.parts.flat[8:], b.parts.flat)
     assert len(joined[1:]) == 2 and joined[1:].parts.lengths.tolist() == [4, 2]
+
+
+def test_parts_of_large_sets_are_kept_in_half_precision(monkeypatch):
+    from xmr_lib import encoding, models, recipes
+    from xmr_lib.data.vocabulary import Vocabulary
+
+    torch.manual_seed(0)
+    recipe = recipes.get("SCAN t-i AVG", "toy")
+    words = Vocabulary.build(["a dog runs", "two cats"], 1)
+    model = models.build(recipe, len(words), (4,))
+    tokens = words.encode(["a dog", "cats", "two dog runs"])
+    full = encoding.encode_captions(model, tokens)
+    monkeypatch.setattr(encoding, "LARGE", len(tokens.flat) * recipe.joint_dim * 4)
+    half = encoding.encode_captions(model, tokens)
+    assert full.parts.flat.dtype == torch.float32 and half.parts.flat.dtype == torch.float16
+    assert half.vectors.dtype == torch.float32
+    torch.testing.assert_close(model.score(full, half), model.score(full, full), atol=1e-3, rtol=0)
