@@ -40,8 +40,8 @@ def train(
             RFE-ensemble or "A + B"; one of these re-ranked, as RFE-rerank (transductive).
         source: Which captioned images.
         backbone: Network whose features are used: toy, efficientnet-lite0, resnet18/50/101/152.
-        regions: For SCAN: boxes (of toy scenes), grid, grid-<cells>, detector, or a TSV file of
-            bottom-up attention.
+        regions: For SCAN and SMFEA: boxes (of toy scenes), grid, grid-<cells>, detector, or a TSV
+            file of bottom-up attention.
         scale: Sizes and epochs: toy, laptop or paper. Default: toy on toy scenes, else laptop.
         seed: Seed of weights and batches.
         finetune: Epochs of a second stage that trains the CNN too, at 2e-5.
@@ -222,19 +222,22 @@ def reproduce(
     scale: Scale | None = None,
     rows: tuple[str, ...] = (),
     extra: tuple[str, ...] = (),
+    transfer_to: str | None = None,
 ) -> None:
     """Train the rows of a printed table and show printed and measured numbers side by side.
 
     Args:
-        table: rfe-1 … rfe-10; those of SMFEA are shown as printed, with the rows that exist.
+        table: rfe-1 … rfe-10, smfea-1 … smfea-7.
         source: Which captioned images.
         backbone: Network whose features are used: toy, efficientnet-lite0, resnet18/50/101/152.
-        regions: For SCAN: boxes (of toy scenes), grid, grid-<cells>, detector, or a TSV file of
-            bottom-up attention.
+        regions: For SCAN and SMFEA: boxes (of toy scenes), grid, grid-<cells>, detector, or a TSV
+            file of bottom-up attention.
         seeds: Seeds; several give a standard deviation.
         scale: Sizes and epochs: toy, laptop or paper.
         rows: Train only these rows, by their printed names or recipes; all by default.
         extra: Rows that are not printed, such as "SCAN-RFE t-i AVG-rerank".
+        transfer_to: Test on this data set instead of the one trained on, as SMFEA's Table 4 does:
+            toy:sketch, or a folder as for --data.
     """
     from xmr_lib import reproduce as reproduction
 
@@ -243,7 +246,7 @@ def reproduce(
 
 
 def demo() -> None:
-    """Train VSE++ and RFE on the toy scenes, compare them and draw what they retrieve."""
+    """Train VSE++, RFE and SMFEA on toy scenes, compare them, draw what they find, and trees."""
     from xmr_lib import demo as demonstration
 
     demonstration.main()

@@ -53,6 +53,7 @@ REQUIRED = {
     "tqdm": "tqdm",
     "tyro": "tyro",
     "nltk": "nltk",
+    "HanTa": "HanTa",
 }
 
 # Module -> (package, what it adds, what pip is told to install).
@@ -73,7 +74,6 @@ OPTIONAL = {
     "faiss": ("faiss-cpu", "search in millions of images", '-e ".[search]"'),
     "pymilvus": ("pymilvus", "search through a database", "pymilvus milvus-lite"),
     "datasets": ("datasets", "data sets in Hugging Face's format", '-e ".[hub]"'),
-    "HanTa": ("HanTa", "tags of words, for referral trees", "HanTa"),
 }
 
 

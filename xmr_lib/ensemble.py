@@ -169,7 +169,7 @@ def train(
     members = []
     for member in recipes.compose(name).members:
         recipe = member if recipe_of is None else recipe_of(member)
-        known = (features or {}).get(recipes.get(member).attention is not None)
+        known = (features or {}).get(recipes.get(member).of_regions)
         members.append(
             runs.run(recipe, source, seed=seed, root=root, resume=resume, features=known, **options)
         )

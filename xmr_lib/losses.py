@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from xmr_lib.encoders.tree import Structured
+
 Negatives = Literal["hardest", "all"]
 
 
@@ -83,3 +85,54 @@ def plateau(batch_size: int, margin: float) -> float:
     51.2
     """
     return 2 * batch_size * margin
+
+
+def node_cross_entropy(fragments: Tensor, relations: Tensor, labels: Tensor) -> Tensor:
+    """How surprised a structured encoder is by the referral trees (SMFEA eq. 18, one side).
+
+    The paper's leading minus is left out: cross-entropy has its own. Eq. 18 adds both sides'.
+
+    Args:
+        fragments: Log-probabilities of places 1, 3, 5, 7, `(n, 4, n_fragments)`.
+        relations: Log-probabilities of places 2, 4, 6, `(n, 3, n_relations)`.
+        labels: Categories of all seven places `(n, 7)`; negative where a place is Null.
+
+    Returns:
+        `(n,)`: summed over the places that are not Null.
+
+    >>> half = torch.tensor([0.5, 0.5]).log()
+    >>> labels = torch.tensor([[0, -1, 1, 1, -1, -1, -1]])
+    >>> node_cross_entropy(half.expand(1, 4, 2), half.expand(1, 3, 2), labels)  # three times ln 2
+    tensor([2.0794])
+    """
+    total = 0
+    for scores, places in ((fragments, slice(0, 7, 2)), (relations, slice(1, 7, 2))):
+        wanted = labels[:, places]
+        picked = scores.gather(2, wanted.clamp(min=0)[..., None])[..., 0]  # (n, places)
+        total = total - picked.masked_fill(wanted < 0, 0).sum(1)
+    return total
+
+
+def divergence(p: Tensor, q: Tensor) -> Tensor:
+    """Kullback-Leibler divergence `D_KL(P || Q)` of log-probabilities over the last dimension.
+
+    >>> certain, unsure = torch.tensor([1.0, 1e-30]).log(), torch.tensor([0.5, 0.5]).log()
+    >>> divergence(certain, unsure)
+    tensor(0.6931)
+    """
+    return (p.exp() * (p - q)).sum(-1)
+
+
+def node_divergence(image: Structured, caption: Structured) -> Tensor:
+    """How far the image's categories are from the sentence's at each place (SMFEA eq. 19).
+
+    Args:
+        image: What the image's encoder says, `P^V`.
+        caption: What the sentence's encoder says, `P^S`.
+
+    Returns:
+        `D_KL(P^V || P^S)` of the places 1 to 7, `(n, 7)`; eq. 19 adds them up.
+    """
+    fragments = divergence(image.fragments, caption.fragments)  # (n, 4)
+    relations = divergence(image.relations, caption.relations)  # (n, 3)
+    return torch.cat([fragments, relations], dim=1)[:, [0, 4, 1, 5, 2, 6, 3]]

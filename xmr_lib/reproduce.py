@@ -167,7 +167,7 @@ def reproduce_times(
     toy = runs.is_toy(data)
     known = KnownFeatures(source, data, backbone, regions)
     return timing.reproduce_times(
-        data, lambda recipe: known.get(recipe.attention is not None),
+        data, lambda recipe: known.get(recipe.of_regions),
         scale or ("toy" if toy else "laptop"),
         "toy" if source == runs.DataSource("toy") else data.name,
         out or figures_dir() / "reproduce", runs=runs_of_each,
@@ -320,7 +320,7 @@ def _compared_with(method: str, chosen: dict[str, Composition]) -> str | None:
 
     What was re-ranked stands against the same before; SCAN-RFE against the same SCAN; an ensemble
     against its first member; everything else against VSE++. Where that is not there, the paper's
-    margin (Table I) or the first row takes its place.
+    margin (RFE Table I), SMFEA (its Tables 5 to 7) or the first row takes its place.
     """
     if method not in chosen:
         return None
@@ -331,6 +331,7 @@ def _compared_with(method: str, chosen: dict[str, Composition]) -> str | None:
         row.members[0] if len(row.members) > 1 else None,
         "VSE++",
         "avg-4-GRU-emb-avg mg=0.2",
+        "SMFEA",
     ]
     for name in near:
         if name in row_of and row_of[name] != method:

@@ -13,7 +13,7 @@ import time
 import warnings
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from xmr_lib.encoders.backbone import load_backbone, pool_stages
 from xmr_lib.encoding import encode_captions, encode_images
 from xmr_lib.errors import DataError
 from xmr_lib.evaluation import Retrieval
+from xmr_lib.language.knowledge import Knowledge
 from xmr_lib.paths import runs_dir
 from xmr_lib.recipes import Recipe, Scale
 from xmr_lib.retriever import Retriever
@@ -59,6 +60,7 @@ class Run(Retriever):
         history: One row an epoch.
         retrieval: Ranks on the reported split.
         seconds: What the training took.
+        knowledge: SMFEA's and CVSE's categories and concepts.
     """
 
     folder: Path
@@ -72,6 +74,7 @@ class Run(Retriever):
     history: pd.DataFrame
     retrieval: Retrieval
     seconds: float
+    knowledge: Knowledge = field(default_factory=Knowledge)
 
     @property
     def name(self) -> str:
@@ -169,7 +172,7 @@ def run(
     if isinstance(recipe, str):
         scale = scale or ("toy" if is_toy(data) else "laptop")
         recipe = recipes.get(recipe, scale, **overrides)
-    of_regions = recipe.attention is not None
+    of_regions = recipe.of_regions
     if features is None:
         features = features_of(
             data, source if isinstance(source, DataSource) else None,
@@ -245,7 +248,7 @@ def load(
     if features is None:
         features = features_of(
             data, DataSource(**source) if source else None,
-            of_regions=recipe.attention is not None, backbone=content["backbone"],
+            of_regions=recipe.of_regions, backbone=content["backbone"],
             kind=content["regions"], transform=content["transform"],
         )  # fmt: skip
     if _fingerprint(data, features) != content["fingerprint"]:
@@ -257,7 +260,8 @@ def load(
     tuned = load_backbone(features.backbone) if recipe.finetune_epochs else None
     if tuned is not None:
         tuned.transform = features.transform
-    model = models.build(recipe, len(vocabulary), features.stage_dims, tuned)
+    knowledge = Knowledge.load(folder, recipe, vocabulary)
+    model = models.build(recipe, len(vocabulary), features.stage_dims, tuned, knowledge)
     training.load_weights(model, folder / "model.safetensors")
     try:
         history = pd.read_json(folder / "history.json")
@@ -267,6 +271,7 @@ def load(
     return Run(
         folder, recipe, content["seed"], data, features, content["regions"], vocabulary,
         model.eval().to(PartialState().device), history, retrieval, content["seconds"],
+        knowledge,
     )  # fmt: skip
 
 

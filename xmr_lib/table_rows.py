@@ -68,7 +68,7 @@ class TrainedRows:
             recipe = self._recipe(name)
             self.runs[name, seed] = runs.run(
                 recipe, self.source, seed=seed, root=self.root, regions=self.features.regions,
-                features=self.features.get(recipe.attention is not None),
+                features=self.features.get(recipe.of_regions),
             )  # fmt: skip
         return self.runs[name, seed]
 
@@ -77,5 +77,7 @@ class TrainedRows:
         if self.scale == "paper" and self.printed.dataset == "coco":
             # On COCO the paper lets RFE's learning rate fall more slowly, and SCAN has numbers of
             # its own; VSE++ keeps its schedule.
-            schedule = {"avg": "rfe-coco", "SCAN": "scan-coco"}.get(re.split("[- ]", name)[0])
+            schedule = {"avg": "rfe-coco", "SCAN": "scan-coco", "CVSE": "cvse-coco"}.get(
+                re.split("[- ]", name)[0]
+            )
         return recipes.get(name, self.scale, schedule=schedule, **self.overrides)

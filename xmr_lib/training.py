@@ -36,6 +36,7 @@ from xmr_lib.encoders.backbone import load_backbone
 from xmr_lib.encoding import encode_captions, encode_images
 from xmr_lib.errors import DataError
 from xmr_lib.evaluation import Retrieval, evaluate
+from xmr_lib.language.knowledge import Knowledge
 from xmr_lib.losses import plateau
 from xmr_lib.recipes import Recipe
 from xmr_lib.similarity import Parts
@@ -62,6 +63,7 @@ class Setting:
     stage_dims: tuple[int, ...]
     backbone: str
     seed: int
+    nodes: np.ndarray | None = None  # categories of the training captions' trees, (n, 7)
 
 
 def three_parts(data: CaptionedImages) -> tuple[CaptionedImages, CaptionedImages, CaptionedImages]:
@@ -131,11 +133,14 @@ def train(
     write_atomically(begun, wanted.encode())
     vocabulary = Vocabulary.build(learn.captions, recipe.vocabulary_threshold)
     vocabulary.save(folder / "vocabulary.json")
+    knowledge = Knowledge.build(recipe, learn.captions, vocabulary)
+    knowledge.save(folder)
     setting = Setting(
-        recipe, vocabulary, learn, select, features, tuple(stage_dims), backbone, seed
-    )
+        recipe, vocabulary, learn, select, features, tuple(stage_dims), backbone, seed,
+        knowledge.nodes(recipe, learn.captions),
+    )  # fmt: skip
     set_seed(seed)
-    model = models.build(recipe, len(vocabulary), stage_dims)
+    model = models.build(recipe, len(vocabulary), stage_dims, knowledge=knowledge)
     model.fit_features(_features_to_fit(features, learn.rows))
     history = _train_stage(setting, model, folder / "stage-1", recipe.epochs)
     if recipe.finetune_epochs:
@@ -185,6 +190,7 @@ def _train_stage(
         setting.vocabulary.encode(setting.train.captions),
         setting.features,
         pictures,
+        setting.nodes,
     )
     batches = loader(pairs, recipe.batch_size, setting.seed, workers=2 if finetune else 0)
     order = batches.batch_sampler
@@ -241,7 +247,7 @@ def train_epoch(
     """One pass over the batches.
 
     Returns:
-        Mean over batches of "loss" and its named parts, and "plateau": the loss as a share of
+        Mean over batches of "loss" and its named parts, and "plateau": L_img + L_sent as a share of
         `2 * B * margin`, where a collapsed model sits.
 
     Raises:
@@ -263,7 +269,7 @@ def train_epoch(
     means = {name: float(total) / n_batches for name, total in totals.items()}
     if not np.isfinite(means["loss"]):
         raise DataError("The loss is not finite: lower the learning rate (lr).")
-    means["plateau"] = float(totals["loss"]) / bound
+    means["plateau"] = float(totals["L_img"] + totals["L_sent"]) / bound
     return means
 
 

@@ -9,6 +9,7 @@ hours, ratios hardly do. Memory is that of a process of its own.
 from xmr_lib.bench.attention import bench_large, bench_loss, bench_scores
 from xmr_lib.bench.reranking import bench_rerank
 from xmr_lib.bench.rows import Row, in_turns
+from xmr_lib.bench.structures import bench_structures
 from xmr_lib.bench.training import (
     bench_extraction,
     bench_image_part,
@@ -22,6 +23,7 @@ PARTS = {
     "scores": bench_scores,
     "loss": bench_loss,
     "training": bench_training,
+    "structures": bench_structures,
     "image-part": bench_image_part,
     "ranks": bench_ranks,
     "rerank": bench_rerank,
@@ -31,6 +33,6 @@ PARTS = {
 
 __all__ = [
     "PARTS", "Row", "bench_extraction", "bench_image_part", "bench_large", "bench_loss",
-    "bench_ranks", "bench_rerank", "bench_scores", "bench_training", "in_turns", "plain_ranks",
-    "plain_step",
+    "bench_ranks", "bench_rerank", "bench_scores", "bench_structures", "bench_training", "in_turns",
+    "plain_ranks", "plain_step",
 ]  # fmt: skip

@@ -27,6 +27,10 @@ class Batch:
         regions: Cached features of regions, `(b, n_regions, d)`, for models that compare parts.
         region_counts: How many regions of each image are real; the others are padding, `(b,)`.
         pixels: The pictures themselves `(b, 3, height, width)`, when the backbone is trained too.
+        nodes: Categories of the captions' referral trees `(b, 7)`, negative where Null; only
+            SMFEA's training needs them.
+        concepts: Concepts of each caption `(b, n_concepts)`, 0 … 1, in the place of those that
+            its own words name.
     """
 
     images: Tensor
@@ -36,6 +40,8 @@ class Batch:
     regions: Tensor | None = None
     region_counts: Tensor | None = None
     pixels: Tensor | None = None
+    nodes: Tensor | None = None
+    concepts: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -80,6 +86,7 @@ class Pairs(Dataset):
         features: Pooled features `(n, width)`, or regions, of the data set that `data` was cut
             from.
         pictures: Gives pixels by image position; takes the place of `features`.
+        nodes: Categories of the captions' referral trees `(n_captions, 7)`, for SMFEA.
     """
 
     def __init__(
@@ -88,9 +95,10 @@ class Pairs(Dataset):
         tokens: TokenizedCaptions,
         features: np.ndarray | Regions | None = None,
         pictures: Dataset | None = None,
+        nodes: np.ndarray | None = None,
     ) -> None:
         self.data, self.tokens = data, tokens
-        self.features, self.pictures = features, pictures
+        self.features, self.pictures, self.nodes = features, pictures, nodes
 
     def __len__(self) -> int:
         return self.data.n_captions
@@ -103,6 +111,8 @@ class Pairs(Dataset):
             seen = {"pixels": torch.stack([self.pictures[int(image)] for image in images])}
         else:
             seen = fetch(self.features, self.data.rows[images])
+        if self.nodes is not None:
+            seen["nodes"] = torch.from_numpy(self.nodes[chosen])
         return Batch(
             torch.from_numpy(images), torch.from_numpy(tokens), torch.from_numpy(lengths), **seen
         )

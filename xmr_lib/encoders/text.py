@@ -130,6 +130,19 @@ class TextEncoder(nn.Module):
         return embedded.abs() if self.absolute else embedded
 
 
+def mean_of_directions(states: Tensor) -> Tensor:
+    """A word in its context: mean of both directions' states (SMFEA eq. 4, and SCAN's code).
+
+    Args:
+        states: Forward and backward states side by side, `(n, n_words, 2 * rnn_dim)`.
+
+    Returns:
+        `(n, n_words, rnn_dim)`.
+    """
+    forward, backward = states.chunk(2, dim=2)
+    return (forward + backward) / 2
+
+
 class WordEncoder(nn.Module):
     """Words in their context, for models that compare words with regions (SCAN §3.2, SCAN-RFE).
 
@@ -175,8 +188,7 @@ class WordEncoder(nn.Module):
         )
         states, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
         if self.rnn.bidirectional:
-            forward, backward = states.chunk(2, dim=2)
-            states = (forward + backward) / 2  # (n, longest, rnn_dim)
+            states = mean_of_directions(states)  # (n, longest, rnn_dim)
         words = Parts.from_padded(states, lengths)
         vectors = words.flat  # (words of all captions, rnn_dim)
         if self.rich:

@@ -1,0 +1,106 @@
+"""SMFEA eqs. 1 to 4: regions and words as one vector an item."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from xmr_lib.encoders.attention import (
+    InstanceImageEncoder,
+    attended,
+    attention_weights,
+    mean_part,
+    self_attention,
+)
+from xmr_lib.encoders.text import WordEncoder, mean_of_directions
+
+TWO = torch.tensor([[[1.0, 0.0], [0.0, 3.0], [99.0, 99.0]]])  # two parts and garbage
+MASK = torch.tensor([[True, True, False]])
+
+
+def test_equations_1_to_3_by_hand():
+    query = mean_part(TWO, MASK)
+    assert query.tolist() == [[0.5, 1.5]]
+    weights = attention_weights(query, TWO, MASK)
+    first = 1 / (1 + math.exp(4.5 - 0.5))  # products 0.5 and 4.5
+    torch.testing.assert_close(weights, torch.tensor([[first, 1 - first, 0.0]]))
+    vector = attended(weights, TWO, MASK)
+    torch.testing.assert_close(vector, torch.tensor([[first, 3 * (1 - first)]]))
+    torch.testing.assert_close(self_attention(TWO, MASK)[0], vector)
+
+
+@pytest.mark.parametrize("garbage", [0.0, 1e30, float("inf"), float("nan")])
+def test_padding_is_never_read(garbage):
+    parts = TWO.clone()
+    parts[:, 2] = garbage
+    parts.requires_grad_()
+    vector, weights = self_attention(parts, MASK)
+    torch.testing.assert_close(vector, self_attention(TWO[:, :2], MASK[:, :2])[0])
+    assert weights[0, 2] == 0
+    vector.sum().backward()
+    assert torch.isfinite(parts.grad).all() and (parts.grad[:, 2] == 0).all()
+
+
+def test_one_part_is_its_own_vector_and_zero_parts_share_equally():
+    one = torch.randn(3, 1, 4)
+    vector, weights = self_attention(one, torch.ones(3, 1, dtype=torch.bool))
+    assert torch.equal(vector, one[:, 0]) and (weights == 1).all()
+    _, weights = self_attention(torch.zeros(1, 4, 2), torch.ones(1, 4, dtype=torch.bool))
+    assert weights.tolist() == [[0.25] * 4]
+
+
+def test_equation_4_is_the_mean_of_both_directions():
+    states = torch.tensor([[[1.0, 2.0, 5.0, 8.0]]])  # forward 1 2, backward 5 8
+    assert mean_of_directions(states).tolist() == [[[3.0, 5.0]]]
+    torch.manual_seed(0)
+    encoder = WordEncoder(9, 3, 4, 4, bidirectional=True, normalise=False).double()
+    tokens = torch.tensor([[1, 5, 2]])
+    words = encoder(tokens, torch.tensor([3])).flat
+    states, _ = encoder.rnn(encoder.embed(tokens))
+    torch.testing.assert_close(words, (states[0, :, :4] + states[0, :, 4:]) / 2)
+
+
+def test_regions_are_mapped_before_or_after_they_are_attended_to():
+    torch.manual_seed(0)
+    regions, counts = torch.randn(2, 3, 5), torch.tensor([3, 2])
+    mapped = InstanceImageEncoder(5, 4)
+    raw = InstanceImageEncoder(5, 4, attend_raw=True)
+    raw.load_state_dict(mapped.state_dict())
+    for encoder, looked_at in ((mapped, mapped.fc(regions[1:, :2])), (raw, regions[1:, :2])):
+        vector, weights = encoder(regions, counts)
+        everything = torch.ones(1, 2, dtype=torch.bool)
+        expected = self_attention(looked_at, everything)[1]
+        torch.testing.assert_close(weights[1:, :2], expected)
+        by_hand = expected @ mapped.fc(regions[1, :2])  # the mapping is linear
+        torch.testing.assert_close(vector[1:], by_hand)
+
+
+def test_gradients_in_float64():
+    torch.manual_seed(0)
+    parts = torch.randn(2, 3, 2, dtype=torch.float64, requires_grad=True)
+    mask = torch.tensor([[True, True, True], [True, False, False]])
+    assert torch.autograd.gradcheck(lambda x: self_attention(x, mask)[0], (parts,))
+
+
+def test_images_do_not_depend_on_their_neighbours():
+    torch.manual_seed(0)
+    encoder = InstanceImageEncoder(5, 4, standardise=True)
+    encoder.fit_standardisation(torch.randn(50, 5) * 3 + 1)
+    regions, counts = torch.randn(4, 6, 5), torch.tensor([6, 1, 3, 2])
+    together = encoder(regions, counts)[0]
+    for i, n in enumerate(counts.tolist()):
+        alone = encoder(regions[i : i + 1, :n], counts[i : i + 1])[0]
+        torch.testing.assert_close(alone, together[i : i + 1])
+
+
+def test_scaled_products_keep_the_softmax_soft():
+    by_hand = torch.softmax(torch.tensor([0.5, 4.5]) / 2**0.5, 0)
+    weights = attention_weights(mean_part(TWO, MASK), TWO, MASK, scaled=True)
+    torch.testing.assert_close(weights[0, :2], by_hand)
+    torch.manual_seed(0)
+    large = torch.randn(8, 6, 1024) + torch.randn(8, 1, 1024)
+    everything = torch.ones(8, 6, dtype=torch.bool)
+    printed, scaled = (self_attention(large, everything, how)[1].amax(1) for how in (False, True))
+    assert printed.min() > 0.99 and scaled.max() < 0.9

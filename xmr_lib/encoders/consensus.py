@@ -1,0 +1,178 @@
+"""Consensus-aware concepts of an item: attention over concepts that a graph has made (CVSE).
+
+SMFEA §3.2.3 takes this module over from CVSE (Wang et al. 2020) without repeating it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from xmr_lib.similarity import l2norm
+
+SHARPNESS = 10.0  # of all softmaxes over concepts
+
+
+class ConceptGraph(nn.Module):
+    """Two layers of graph convolution over the concepts' word vectors.
+
+    Args:
+        word_dim: Size of a word vector.
+        hidden: Size of the first layer.
+        joint_dim: Size of the joint space.
+    """
+
+    def __init__(self, word_dim: int, hidden: int, joint_dim: int) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.empty(word_dim, hidden))
+        self.second = nn.Parameter(torch.empty(hidden, joint_dim))
+        for weight in (self.first, self.second):
+            bound = weight.shape[1] ** -0.5
+            nn.init.uniform_(weight, -bound, bound)
+
+    def forward(self, vectors: Tensor, adjacency: Tensor) -> Tensor:
+        """Concepts in the joint space.
+
+        Args:
+            vectors: Word vectors `(n_concepts, word_dim)`.
+            adjacency: Normalised, `(n_concepts, n_concepts)`; it is not trained.
+
+        Returns:
+            Unit vectors `(n_concepts, joint_dim)`.
+        """
+        hidden = nn.functional.leaky_relu(adjacency @ (vectors @ self.first), 0.2)
+        return l2norm(adjacency @ (hidden @ self.second))
+
+
+class ConceptAttention(nn.Module):
+    """How much each concept has to do with an item.
+
+    Args:
+        dim: Size of the joint space.
+        batch_norm: Normalise both sides over the batch, as CVSE does.
+    """
+
+    def __init__(self, dim: int, batch_norm: bool = True) -> None:
+        super().__init__()
+
+        def side() -> nn.Sequential:
+            norm = [nn.BatchNorm1d(dim)] if batch_norm else []
+            return nn.Sequential(nn.Linear(dim, dim), *norm, nn.Tanh())
+
+        self.concepts, self.items, self.score = side(), side(), nn.Linear(dim, 1)
+
+    def forward(self, instance: Tensor, concepts: Tensor) -> Tensor:
+        """Weights over the concepts, `(b, n_concepts)`, each row adding up to 1.
+
+        Args:
+            instance: Items `(b, d)`.
+            concepts: `(n_concepts, d)`.
+        """
+        if self.training and len(instance) == 1:  # one item has no batch to be normalised over
+            items = self._alone(instance)
+        else:
+            items = self.items(instance)
+        # score(i * c) for every pair, without all products at once: (i * w) @ c
+        weighed = items * self.score.weight  # (b, d)
+        scores = weighed @ self.concepts(concepts).T + self.score.bias  # (b, n_concepts)
+        return (SHARPNESS * scores).softmax(1)
+
+    def _alone(self, instance: Tensor) -> Tensor:
+        for layer in self.items:
+            if isinstance(layer, nn.BatchNorm1d):
+                instance = nn.functional.batch_norm(
+                    instance, layer.running_mean, layer.running_var, layer.weight, layer.bias,
+                    eps=layer.eps,
+                )  # fmt: skip
+            else:
+                instance = layer(instance)
+        return instance
+
+
+def mix_labels(scores: Tensor, labels: Tensor, ratio: float) -> Tensor:
+    """Attention of a sentence: its own concepts, mixed with what the attention finds.
+
+    Args:
+        scores: Weights of the attention `(b, n_concepts)`.
+        labels: Concepts that the sentence names, 0 … 1, `(b, n_concepts)`.
+        ratio: Share of the named ones.
+
+    Returns:
+        `ratio * softmax(10 * labels) + (1 - ratio) * scores`. A sentence that names none gives
+        all concepts the same of its share.
+    """
+    return ratio * (SHARPNESS * labels).softmax(1) + (1 - ratio) * scores
+
+
+class Consensus(nn.Module):
+    """`V^C` and `S^C` of SMFEA: an item as the concepts that it has to do with.
+
+    Args:
+        vectors: Word vectors of the concepts `(n_concepts, word_dim)`.
+        adjacency: Normalised, `(n_concepts, n_concepts)`.
+        joint_dim: Size of the joint space.
+        hidden: Size of the graph's first layer.
+        ratio: Share of a sentence's own concepts, see `mix_labels`.
+        batch_norm: See `ConceptAttention`.
+    """
+
+    def __init__(
+        self,
+        vectors: Tensor,
+        adjacency: Tensor,
+        joint_dim: int,
+        hidden: int = 512,
+        ratio: float = 0.35,
+        batch_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        self.ratio = ratio
+        self.register_buffer("vectors", vectors)
+        self.register_buffer("adjacency", adjacency)
+        self.graph = ConceptGraph(vectors.shape[1], hidden, joint_dim)
+        self.image_attention = ConceptAttention(joint_dim, batch_norm)
+        self.text_attention = ConceptAttention(joint_dim, batch_norm)
+
+    def concepts(self) -> Tensor:
+        """All concepts in the joint space, unit vectors `(n_concepts, joint_dim)`."""
+        return self.graph(self.vectors, self.adjacency)
+
+    def images(self, instance: Tensor, concepts: Tensor) -> tuple[Tensor, Tensor]:
+        """Images as concepts: unit vectors `(b, joint_dim)` and weights `(b, n_concepts)`."""
+        weights = self.image_attention(instance, concepts)
+        return l2norm(weights @ concepts), weights
+
+    def captions(self, instance: Tensor, labels: Tensor, concepts: Tensor) -> tuple[Tensor, Tensor]:
+        """Captions as concepts; `labels` `(b, n_concepts)` are the ones that they name."""
+        weights = mix_labels(self.text_attention(instance, concepts), labels, self.ratio)
+        return l2norm(weights @ concepts), weights
+
+
+def complete_labels(labels: Tensor, vectors: Tensor, k: int = 5, block: int = 512) -> Tensor:
+    """Completes each sentence's concepts by those of its nearest sentences (transductive).
+
+    CVSE does something like it at test time, over the whole test set, so that a sentence's answer
+    depends on the other sentences; how many neighbours, and how they count, is our reading: a
+    sentence keeps its own concepts, and takes those that at least half of its neighbours name.
+
+    Args:
+        labels: Named concepts `(n, n_concepts)`.
+        vectors: Unit vectors of the same sentences `(n, d)`.
+        k: Neighbours.
+        block: Sentences compared at once with all others.
+
+    Returns:
+        `(n, n_concepts)`.
+    """
+    k = min(k, len(labels) - 1)
+    if k < 1:
+        return labels
+    completed = []
+    for start in range(0, len(labels), block):
+        some = vectors[start : start + block] @ vectors.T  # (block, n)
+        rows = torch.arange(len(some), device=some.device)
+        some[rows, start + rows] = float("-inf")  # not its own neighbour
+        nearest = some.topk(k, dim=1).indices
+        shared = labels[nearest].mean(1)  # (block, n_concepts)
+        completed.append(torch.maximum(labels[start : start + block], (shared >= 0.5).to(labels)))
+    return torch.cat(completed)

@@ -1,0 +1,183 @@
+"""Dictionaries of fragments and relations: the categories that a tree's nodes are sorted into.
+
+Built from the trees of the training captions by frequency (SMFEA §4.2: 1,440 fragments and 247
+relations).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from xmr_lib.data.feature_store import write_atomically
+from xmr_lib.errors import DataError
+from xmr_lib.language.referral_tree import FRAGMENTS, N_NODES, RELATIONS, ReferralTree
+
+NULL = -1
+
+
+@dataclass(frozen=True)
+class Categories:
+    """What nodes can be, most frequent first.
+
+    Attributes:
+        fragments: Categories of the leaves.
+        relations: Categories of the other nodes.
+    """
+
+    fragments: tuple[str, ...]
+    relations: tuple[str, ...]
+
+    @classmethod
+    def build(
+        cls, trees: Iterable[ReferralTree], n_fragments: int = 1440, n_relations: int = 247
+    ) -> Categories:
+        """The most frequent fragments and relations of the trees (ties: alphabetically).
+
+        Args:
+            trees: Of the training captions.
+            n_fragments: How many fragments are kept; fewer where there are no more.
+            n_relations: How many relations.
+
+        Raises:
+            DataError: There is not one fragment, or not one relation.
+        """
+        counts: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+        for tree in trees:
+            for place, node in enumerate(tree.nodes, start=1):
+                if node is not None:
+                    counts[place in FRAGMENTS][node] += 1
+        for leaf, what in ((True, "fragment"), (False, "relation")):
+            if not counts[leaf]:
+                raise DataError(f"The captions' trees hold no {what}: are these English sentences?")
+
+        def most(leaf: bool, n: int) -> tuple[str, ...]:
+            ordered = sorted(counts[leaf].items(), key=lambda item: (-item[1], item[0]))
+            return tuple(text for text, _ in ordered[:n])
+
+        return cls(most(True, n_fragments), most(False, n_relations))
+
+    @cached_property
+    def _numbers(self) -> tuple[dict[str, int], dict[str, int]]:
+        return tuple(
+            {text: i for i, text in enumerate(texts)} for texts in (self.fragments, self.relations)
+        )
+
+    def label(self, place: int, node: str | None) -> int:
+        """The category of what stands at a place; `NULL` for nothing and for what is unknown.
+
+        A fragment outside the dictionary backs off to its head noun ("wooden playhouse" to
+        "playhouse").
+
+        >>> Categories(("dog",), ("on",)).label(1, "brown dog")
+        0
+        """
+        if node is None:
+            return NULL
+        fragments, relations = self._numbers
+        if place not in FRAGMENTS:
+            return relations.get(node, NULL)
+        found = fragments.get(node)
+        return fragments.get(node.rsplit(" ", 1)[-1], NULL) if found is None else found
+
+    def labels(self, trees: Sequence[ReferralTree]) -> np.ndarray:
+        """Categories of all places, `(n, 7)` int64, `NULL` where there is none."""
+        found = [
+            self.label(place, node) for tree in trees for place, node in enumerate(tree.nodes, 1)
+        ]
+        return np.array(found, dtype=np.int64).reshape(len(trees), N_NODES)
+
+    def name(self, place: int, label: int) -> str | None:
+        """The text of a category at a place; None for `NULL`."""
+        if label == NULL:
+            return None
+        return (self.fragments if place in FRAGMENTS else self.relations)[label]
+
+    def coverage(self, trees: Sequence[ReferralTree]) -> Coverage:
+        """How much of what the trees say is in the dictionaries."""
+        direct, backed_off, lost = ({kind: 0 for kind in ("fragments", "relations")} for _ in "abc")
+        null = np.zeros(N_NODES)
+        for tree in trees:
+            for place, node in enumerate(tree.nodes, start=1):
+                kind = "fragments" if place in FRAGMENTS else "relations"
+                if node is None:
+                    null[place - 1] += 1
+                elif node in self._numbers[kind == "relations"]:
+                    direct[kind] += 1
+                elif self.label(place, node) != NULL:
+                    backed_off[kind] += 1
+                else:
+                    lost[kind] += 1
+        return Coverage(direct, backed_off, lost, null / max(1, len(trees)))
+
+    def save(self, path: str | Path) -> None:
+        """Writes JSON, atomically."""
+        content = {"fragments": self.fragments, "relations": self.relations}
+        write_atomically(Path(path), json.dumps(content, ensure_ascii=False, indent=0).encode())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Categories:
+        """Reads what `save` wrote.
+
+        Raises:
+            DataError: The file is missing or damaged.
+        """
+        path = Path(path)
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            lists = [content["fragments"], content["relations"]]
+        except FileNotFoundError:
+            raise DataError(f"No categories at {path}. Is this the folder of a run?") from None
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path} holds no categories ({error!r}); it needs a JSON object with the lists "
+                "fragments and relations."
+            ) from None
+        for texts in lists:
+            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+                raise DataError(f"{path}: fragments and relations must be lists of texts.")
+            if len(set(texts)) != len(texts):
+                raise DataError(f"{path} holds a category twice.")
+        return cls(*map(tuple, lists))
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """How many nodes that are not Null the dictionaries know, by "fragments" and "relations".
+
+    Attributes:
+        direct: As they are.
+        backed_off: By their head noun only.
+        lost: Not at all: they become Null.
+        null: Share of trees whose place says nothing, `(7,)`.
+    """
+
+    direct: dict[str, int]
+    backed_off: dict[str, int]
+    lost: dict[str, int]
+    null: np.ndarray
+
+    def share(self, kind: str) -> float:
+        """Share of "fragments" or "relations" that have a category, directly or by back-off."""
+        known = self.direct[kind] + self.backed_off[kind]
+        return known / max(1, known + self.lost[kind])
+
+    def __str__(self) -> str:
+        lines = []
+        for kind in ("fragments", "relations"):
+            parts = (self.direct[kind], self.backed_off[kind], self.lost[kind])
+            total = max(1, sum(parts))
+            direct, backed_off, lost = (100 * part / total for part in parts)
+            lines.append(
+                f"{kind}: {sum(parts):,} nodes, {direct:.1f} % known, "
+                f"{backed_off:.1f} % by their head noun, {lost:.1f} % lost"
+            )
+        shares = zip((*FRAGMENTS, *RELATIONS), self.null[[0, 2, 4, 6, 1, 3, 5]], strict=True)
+        lines.append("Null: " + ", ".join(f"{p} {100 * s:.0f} %" for p, s in sorted(shares)))
+        return "\n".join(lines)

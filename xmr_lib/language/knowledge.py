@@ -1,0 +1,136 @@
+"""What SMFEA and CVSE know about language before they train: node categories and concepts.
+
+Both come from the training captions alone, and lie in a run's folder beside its vocabulary.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from xmr_lib.data.feature_store import write_atomically
+from xmr_lib.data.vocabulary import Vocabulary
+from xmr_lib.errors import DataError
+from xmr_lib.language.categories import Categories
+from xmr_lib.language.concepts import Concepts
+from xmr_lib.language.peer_files import load_peer_concepts
+from xmr_lib.language.tagging import load_tagger
+from xmr_lib.language.trees import trees_of
+from xmr_lib.language.word_vectors import caption_vectors, load_glove
+from xmr_lib.paths import cache_dir
+
+if TYPE_CHECKING:
+    from xmr_lib.recipes import Recipe
+
+VERSION = 1  # to be raised whenever tagging or the choice of concepts changes
+_CATEGORIES, _CONCEPTS, _VECTORS = "categories.json", "concepts.npz", "concept_vectors.npy"
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """Categories and concepts of a training set; what a recipe does not use is None.
+
+    Attributes:
+        categories: Dictionaries of fragments and relations.
+        concepts: Consensus concepts with their co-occurrence.
+        vectors: One word vector a concept, `(n_concepts, d)`.
+        word_concepts: The concept that each word of the vocabulary stands for, -1 for none,
+            `(n_words,)`.
+    """
+
+    categories: Categories | None = None
+    concepts: Concepts | None = None
+    vectors: np.ndarray | None = None
+    word_concepts: np.ndarray | None = None
+
+    @classmethod
+    def build(cls, recipe: Recipe, captions: Sequence[str], vocabulary: Vocabulary) -> Knowledge:
+        """What a recipe needs, from training captions only.
+
+        Args:
+            recipe: Says which dictionaries, how large, by which tagger and parser.
+            captions: The training captions.
+            vocabulary: The run's words.
+
+        Raises:
+            DataError: A backend or a file that the recipe names cannot be used.
+        """
+        found = cls()
+        if recipe.structure:
+            trees = trees_of(captions, recipe.tagger, recipe.parser)
+            categories = Categories.build(trees, recipe.n_fragments, recipe.n_relations)
+            found = cls(categories)
+        if not recipe.uses_concepts:
+            return found
+        if recipe.concept_files:
+            concepts, vectors = load_peer_concepts(Path(recipe.concept_files).expanduser())
+        else:
+            concepts = _concepts_of(captions, recipe.tagger, recipe.n_concepts)
+            vectors = caption_vectors(captions, concepts.forms, len(concepts))
+        if recipe.word_vectors:
+            vectors = load_glove(Path(recipe.word_vectors).expanduser(), concepts.words)
+        return cls(found.categories, concepts, vectors, concepts.word_concepts(vocabulary))
+
+    def require(self, recipe: Recipe) -> None:
+        """Raises a `DataError` where a recipe uses what is not here."""
+        if recipe.structure and self.categories is None:
+            raise DataError(f"{recipe.name} needs node categories: see Knowledge.build.")
+        if recipe.uses_concepts and self.concepts is None:
+            raise DataError(f"{recipe.name} needs concepts: see Knowledge.build.")
+
+    def nodes(self, recipe: Recipe, captions: Sequence[str]) -> np.ndarray | None:
+        """Categories of the captions' referral trees `(n, 7)`; None for recipes without trees."""
+        if self.categories is None:
+            return None
+        return self.categories.labels(trees_of(captions, recipe.tagger, recipe.parser))
+
+    def save(self, folder: Path) -> None:
+        """Writes what is there into a run's folder."""
+        if self.categories is not None:
+            self.categories.save(folder / _CATEGORIES)
+        if self.concepts is not None:
+            self.concepts.save(folder / _CONCEPTS)
+            np.save(folder / _VECTORS, self.vectors)
+
+    @classmethod
+    def load(cls, folder: Path, recipe: Recipe, vocabulary: Vocabulary) -> Knowledge:
+        """Reads what `save` wrote, as far as the recipe uses it.
+
+        Raises:
+            DataError: A file is missing or damaged.
+        """
+        categories = Categories.load(folder / _CATEGORIES) if recipe.structure else None
+        if not recipe.uses_concepts:
+            return cls(categories)
+        concepts = Concepts.load(folder / _CONCEPTS)
+        try:
+            vectors = np.load(folder / _VECTORS, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise DataError(
+                f"{folder / _VECTORS} cannot be read ({error}). Train the run again."
+            ) from None
+        return cls(categories, concepts, vectors, concepts.word_concepts(vocabulary))
+
+
+def _concepts_of(captions: Sequence[str], tagger: str, n_concepts: int) -> Concepts:
+    """Concepts of training captions; tagging takes seconds, so they are kept in the cache."""
+    content = "\n".join([str(VERSION), tagger, str(n_concepts), *captions])
+    file = cache_dir() / "concepts" / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.npz"
+    if file.is_file():
+        try:
+            return Concepts.load(file)
+        except DataError:
+            file.unlink()  # damaged: made again
+    tag = load_tagger(tagger)
+    concepts = Concepts.build((tag(caption) for caption in captions), n_concepts)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_name(f"unfinished-{file.name}")
+    concepts.save(unfinished)
+    write_atomically(file, unfinished.read_bytes())
+    unfinished.unlink()
+    return concepts

@@ -1,0 +1,189 @@
+"""The paper's parser: a Stanford parser that the user points to, run once for many sentences.
+
+Any jar with `edu.stanford.nlp.parser.lexparser.LexicalizedParser` will do, with any of its
+grammars; `XMR_STANFORD_JAR` and `XMR_STANFORD_GRAMMAR` say where they are. Words come with the
+tags of the kit's tagger. What the parse adds to the tags: which words are one noun phrase, and
+which verbs stand in a subordinate clause.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import nltk
+from tqdm.auto import tqdm
+
+from xmr_lib.errors import DataError
+from xmr_lib.language.parsing import Chunk, chunks_of, compound
+from xmr_lib.language.tagging import Token
+
+JAR, GRAMMAR = "XMR_STANFORD_JAR", "XMR_STANFORD_GRAMMAR"
+_SEPARATOR = "_"  # no token holds one
+_ESCAPED = {"(": "-LRB-", ")": "-RRB-", "[": "-LSB-", "]": "-RSB-", "{": "-LCB-", "}": "-RCB-"}
+_LONGEST = 120  # words; time and memory of a parse grow with their cube
+
+
+def parse(
+    tagged: Sequence[Sequence[Token]],
+    jar: str | Path | None = None,
+    grammar: str | Path | None = None,
+    progress: bool = False,
+) -> tuple[list[list[Chunk]], int]:
+    """Chunks of every caption by the Stanford parser.
+
+    Args:
+        tagged: Captions as tokens.
+        jar: The parser; `$XMR_STANFORD_JAR` by default.
+        grammar: Such as `englishPCFG.ser.gz`; `$XMR_STANFORD_GRAMMAR` by default.
+        progress: Show a bar.
+
+    Returns:
+        The chunks, and how many captions the parser failed on (or were too long for it); those
+        went through the parser "chunk".
+
+    Raises:
+        DataError: Java, the jar or the grammar is missing, or the parser stopped.
+    """
+    java, jar, grammar = _java(), _file(jar, JAR, "jar"), _file(grammar, GRAMMAR, "grammar")
+    wanted = [i for i, tokens in enumerate(tagged) if 0 < len(tokens) <= _LONGEST]
+    lines = [_line(tagged[i]) for i in wanted]
+    found: list[list[Chunk] | None] = [None] * len(tagged)
+    if lines:
+        for i, text in zip(wanted, _run(java, jar, grammar, lines, progress), strict=True):
+            found[i] = _chunks(text, tagged[i])
+    failed = sum(
+        chunks is None and len(tokens) > 0 for chunks, tokens in zip(found, tagged, strict=True)
+    )
+    whole = [
+        chunks_of(tokens) if chunks is None else chunks
+        for chunks, tokens in zip(found, tagged, strict=True)
+    ]
+    return whole, failed
+
+
+def _java() -> str:
+    if java := shutil.which("java"):
+        return java
+    raise DataError("The parser 'stanford' needs Java (8 or newer), and there is no `java` here.")
+
+
+def _file(given: str | Path | None, variable: str, what: str) -> Path:
+    path = given or os.environ.get(variable)
+    if not path:
+        raise DataError(
+            f"The parser 'stanford' needs a Stanford parser's {what}: set {variable} to its path."
+        )
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise DataError(f"No {what} at {path} (set by {variable}).")
+    return path
+
+
+def _line(tokens: Sequence[Token]) -> str:
+    def tag(token: Token) -> str:
+        if token.word in _ESCAPED:
+            return _ESCAPED[token.word]
+        return token.word if token.word in (",", ":") else token.tag
+
+    return " ".join(f"{_ESCAPED.get(t.word, t.word)}{_SEPARATOR}{tag(t)}" for t in tokens)
+
+
+def _run(java: str, jar: Path, grammar: Path, lines: list[str], progress: bool) -> list[str]:
+    """One parse a line, in the order of the lines."""
+    with tempfile.TemporaryDirectory() as folder:
+        sentences, errors = Path(folder) / "sentences.txt", Path(folder) / "errors.txt"
+        sentences.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        command = [
+            java, "-mx2g", "-cp", str(jar), "edu.stanford.nlp.parser.lexparser.LexicalizedParser",
+            "-sentences", "newline", "-tokenized", "-tagSeparator", _SEPARATOR,
+            "-tokenizerFactory", "edu.stanford.nlp.process.WhitespaceTokenizer",
+            "-tokenizerMethod", "newCoreLabelTokenizerFactory",
+            "-encoding", "utf-8", "-outputFormat", "oneline", str(grammar), str(sentences),
+        ]  # fmt: skip
+        with (
+            errors.open("wb") as log,
+            subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
+            ) as process,
+        ):
+            parses = [
+                line.strip()
+                for line in tqdm(
+                    process.stdout, total=len(lines), desc="Stanford parser", unit="sentence",
+                    disable=not progress,
+                )
+                if line.strip()
+            ]  # fmt: skip
+        if process.returncode != 0 or len(parses) != len(lines):
+            said = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise DataError(
+                f"The Stanford parser gave {len(parses)} parses for {len(lines)} sentences (exit "
+                f"code {process.returncode}). Its last words: {' '.join(said[-3:])[-400:]}"
+            )
+    return parses
+
+
+def _chunks(text: str, tokens: Sequence[Token]) -> list[Chunk] | None:
+    """Chunks of one parse; None where it is none, or not one of these words."""
+    try:
+        tree = nltk.Tree.fromstring(text)
+    except ValueError:
+        return None
+    if len(tree.leaves()) != len(tokens):
+        return None
+    return chunks_of(_with_phrases(tree, tokens))
+
+
+def _with_phrases(tree: nltk.Tree, tokens: Sequence[Token]) -> list[Token]:
+    """Tokens in which each base noun phrase is one noun, and subordinate verbs are not finite."""
+    found: list[Token] = []
+    position = 0
+    in_compound = {
+        j for i in range(len(tokens)) for j in range(i, i + compound(tokens, i))
+    }  # "front" of "in front of" is no noun phrase
+
+    def walk(node: nltk.Tree | str, subordinate: bool) -> None:
+        nonlocal position
+        if isinstance(node, str):
+            token = tokens[position]
+            position += 1
+            if subordinate and token.tag in ("VBZ", "VBP", "VBD", "MD"):
+                token = Token(token.word, token.lemma, "VBN")
+            found.append(token)
+            return
+        if node.label() == "NP" and _is_base(node):
+            places = range(position, position + len(node.leaves()))
+            text = None if in_compound & set(places) else _fragment([tokens[i] for i in places])
+            if text:
+                position += len(places)
+                found.extend([Token(text, text, "NN"), Token(",", ",", ".")])
+                return
+        subordinate = subordinate or node.label() in ("SBAR", "SBARQ")
+        for child in node:
+            walk(child, subordinate)
+
+    walk(tree, False)
+    return found
+
+
+def _is_base(node: nltk.Tree) -> bool:
+    """A noun phrase without another phrase in it but adjectives and numbers."""
+    inner = (sub.label() for sub in node.subtrees(lambda sub: sub is not node and sub.height() > 2))
+    return all(label in ("ADJP", "QP", "NX", "NML") for label in inner)
+
+
+def _fragment(tokens: Sequence[Token]) -> str | None:
+    """The last noun of a base noun phrase with the word before it that tells more of it."""
+    heads = [i for i, token in enumerate(tokens) if token.tag.startswith("NN")]
+    if not heads or any(token.tag == "CC" for token in tokens):
+        return None
+    before = tokens[heads[-1] - 1] if heads[-1] else None
+    modifier = []
+    if before is not None and before.tag.startswith(("JJ", "NN", "VBN", "VBG")):
+        modifier = [before.word if before.tag.startswith("V") else before.lemma]
+    return " ".join([*modifier, tokens[heads[-1]].lemma])

@@ -1,0 +1,244 @@
+"""Words of a caption with their lemma and their part of speech (SMFEA §3.2.1).
+
+Two backends give the same tokens: `hanta` (default; its English model lies in the package, so it
+works offline) and `nltk` (perceptron tagger and WordNet lemmatiser, the paper's; their data must
+be there). Tags are those of the Penn Treebank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+
+from xmr_lib.data.vocabulary import tokenize
+from xmr_lib.errors import DataError, UnknownNameError
+
+TAGGERS = ("hanta", "nltk")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A word of a caption.
+
+    Attributes:
+        word: Lower-cased, as `xmr_lib.data.vocabulary.tokenize` cuts it.
+        lemma: Its dictionary form.
+        tag: Its part of speech, such as "NN" or "VBZ".
+    """
+
+    word: str
+    lemma: str
+    tag: str
+
+
+Tagger = Callable[[str], tuple[Token, ...]]
+
+
+@cache
+def load_tagger(name: str = "hanta") -> Tagger:
+    """A function from a caption to its tokens; loaded once in a process.
+
+    Args:
+        name: One of `TAGGERS`.
+
+    Raises:
+        UnknownNameError: There is no such tagger.
+        DataError: NLTK's data are not there; the message says how to get them.
+
+    >>> [f"{token.lemma}/{token.tag}" for token in load_tagger()("Two dogs are running")]
+    ['two/CD', 'dog/NNS', 'be/VBP', 'run/VBG']
+    """
+    if name not in TAGGERS:
+        raise UnknownNameError("tagger", name, TAGGERS)
+    tag = _hanta() if name == "hanta" else _nltk()
+    return lambda caption: _corrected(tag(tokenize(caption)))
+
+
+# --- HanTa ----------------------------------------------------------------------------------------
+
+# HanTa's tags are those of the British National Corpus (C5).
+_PENN = {
+    "AJ0": "JJ", "AJC": "JJR", "AJS": "JJS", "AT0": "DT", "AV0": "RB", "AVP": "RP", "AVQ": "WRB",
+    "CJC": "CC", "CJS": "IN", "CJT": "IN", "CRD": "CD", "DPS": "PRP$", "DT0": "DT", "DTQ": "WDT",
+    "EX0": "EX", "ITJ": "UH", "NN0": "NN", "NN1": "NN", "NN2": "NNS", "NP0": "NNP", "ORD": "JJ",
+    "PNI": "PRP", "PNP": "PRP", "PNQ": "WP", "PNX": "PRP", "POS": "POS", "PRF": "IN", "PRP": "IN",
+    "TO0": "TO", "UNC": "NN", "VM0": "MD", "XX0": "RB", "ZZ0": "SYM",
+    **{f"V{kind}{form}": tag for kind in "VBDH" for form, tag in {
+        "B": "VBP", "D": "VBD", "G": "VBG", "I": "VB", "N": "VBN", "Z": "VBZ"}.items()},
+}  # fmt: skip
+
+# Nouns that have no singular, or whose plural is another thing.
+_PLURAL_ONLY = frozenset(
+    [
+        "binoculars",
+        "clothes",
+        "glasses",
+        "goggles",
+        "jeans",
+        "overalls",
+        "pajamas",
+        "pants",
+        "pyjamas",
+        "scissors",
+        "shorts",
+        "sunglasses",
+        "sweatpants",
+        "tights",
+        "trousers",
+        "tongs",
+        "headphones",
+        "gymnastics",
+        "sports",
+    ]
+)
+
+
+@lru_cache(maxsize=1)
+def _model():
+    from HanTa import HanoverTagger
+
+    return HanoverTagger.HanoverTagger("morphmodel_en.pgz")
+
+
+def _hanta() -> Callable[[list[str]], list[Token]]:
+    tagger = _model()
+
+    def tag(words: list[str]) -> list[Token]:
+        if not words:
+            return []
+        return [_token(*found) for found in tagger.tag_sent(words)]
+
+    return tag
+
+
+@lru_cache(maxsize=100_000)
+def _token(word: str, lemma: str, c5: str) -> Token:
+    tag = _PENN.get(c5, "." if c5.startswith("PU") else "NN")
+    if not any(letter.isalpha() for letter in word):
+        tag = "CD" if word[0].isdigit() else "."
+    if tag == "NNS" and lemma == word and word not in _PLURAL_ONLY:
+        lemma = _singular(word)
+    if word.endswith(("'s", "’s")) and tag.startswith("N"):
+        return Token(word, word[:-2], "NN")
+    return Token(word, word if word in _PLURAL_ONLY else lemma.lower(), tag)
+
+
+def _singular(word: str) -> str:
+    """The singular of a regular plural that the tagger does not know: stairs, bikes, bushes."""
+    if word.endswith(("ches", "shes", "sses", "xes")):
+        return word[:-2]
+    if word.endswith("ies") and len(word) > 4:
+        return f"{word[:-3]}y"
+    if word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        return word[:-1]
+    return word
+
+
+# --- NLTK -----------------------------------------------------------------------------------------
+
+
+def _nltk() -> Callable[[list[str]], list[Token]]:
+    import nltk
+    from nltk.corpus import wordnet
+    from nltk.stem import WordNetLemmatizer
+
+    try:
+        nltk.pos_tag(["a", "dog"])
+        wordnet.synsets("dog")
+    except LookupError:
+        raise DataError(
+            "The tagger 'nltk' needs data that is not here: `python -m nltk.downloader "
+            "averaged_perceptron_tagger_eng wordnet`, or set NLTK_DATA to the folder that has it. "
+            "The tagger 'hanta' needs none."
+        ) from None
+    lemmatize = lru_cache(maxsize=100_000)(WordNetLemmatizer().lemmatize)
+    kinds = {"N": "n", "V": "v", "J": "a", "R": "r"}
+
+    def tag(words: list[str]) -> list[Token]:
+        found = []
+        for word, penn in nltk.pos_tag(words):
+            if not any(letter.isalpha() for letter in word):
+                penn = "CD" if word[0].isdigit() else "."
+            if word.endswith(("'s", "’s")) and penn.startswith("N"):
+                found.append(Token(word, word[:-2], "NN"))
+                continue
+            keep = word in _PLURAL_ONLY or penn[0] not in kinds
+            found.append(Token(word, word if keep else lemmatize(word, kinds[penn[0]]), penn))
+        return found
+
+    return tag
+
+
+# --- what both get wrong in captions --------------------------------------------------------------
+
+
+@lru_cache(maxsize=50_000)
+def _verb(word: str, c5: str) -> str | None:
+    """The lemma of the verb that a word tagged as a noun may also be, else None.
+
+    Args:
+        word: The word.
+        c5: Which form of a verb: "VVG" (-ing), "VVB" (bare) or "VVZ" (-s).
+    """
+    likely = dict(_model().tag_word(word, cutoff=8))  # tag -> log-probability
+    if c5 == "VVG":
+        return _model().analyze(word, pos=c5)[0] if c5 in likely else _stem(word)
+    if c5 == "VVB":
+        return word if {"VVB", "VVI"} & set(likely) else None
+    as_likely = c5 in likely and likely[c5] > likely.get("NN2", -99) - 1
+    return _model().analyze(word, pos=c5)[0] if as_likely else None
+
+
+def _stem(word: str) -> str:
+    """A verb from its -ing form, for verbs that no dictionary here has: biking, skateboarding."""
+    bare = word[:-3]
+    if len(bare) > 2 and bare[-1] == bare[-2] and bare[-1] not in "lsz":
+        return bare[:-1]
+    if bare.endswith(("ik", "at", "in", "iz", "ak")) and not bare.endswith(("ain", "eat", "oat")):
+        return f"{bare}e"
+    return bare
+
+
+def _corrected(tokens: Sequence[Token]) -> tuple[Token, ...]:
+    """Mends what taggers of newspaper text get wrong in captions, where articles are left out.
+
+    - An -ing form directly after a noun, with no noun behind it, is a verb ("man jumping").
+    - After a plural or a pair of nouns a bare word, and after a singular one with -s, is a verb
+      where it can be one, if there is no other finite verb ("a man and a woman walk in the park").
+    - A verb directly after an article is a noun ("a walk").
+    """
+    found = list(tokens)
+    finite = any(token.tag in ("VBZ", "VBP", "VBD", "MD") for token in found)
+    for i, token in enumerate(found):
+        before = found[i - 1].tag if i else ""
+        after = found[i + 1].tag if i + 1 < len(found) else "."
+        if token.tag in ("NN", "NNP", "JJ") and token.word.endswith("ing") and len(token.word) > 5:
+            noun_before = before.startswith("NN") and not after.startswith("NN")
+            if (noun_before or before in ("VBZ", "VBP", "VBD")) and (
+                verb := _verb(token.word, "VVG")
+            ):
+                found[i] = replace(token, lemma=verb, tag="VBG")
+        elif token.tag in ("NN", "NNS") and before.startswith("NN") and not finite:
+            verb = _bare_or_third_person(found, i, after)
+            if verb:
+                found[i] = replace(token, lemma=verb, tag="VBP" if token.tag == "NN" else "VBZ")
+                finite = True
+        elif (
+            token.tag in ("VBP", "VB", "VBZ")
+            and before in ("DT", "PRP$", "JJ")
+            and token.lemma not in ("be", "have", "do")
+        ):
+            found[i] = replace(token, tag="NNS" if token.tag == "VBZ" else "NN")
+    return tuple(found)
+
+
+def _bare_or_third_person(tokens: Sequence[Token], i: int, after: str) -> str | None:
+    """The verb's lemma, where the noun at `i` may be the verb of the nouns before it."""
+    token, before = tokens[i], tokens[i - 1].tag
+    if token.tag == "NNS":
+        return _verb(token.word, "VVZ") if before in ("NN", "NNP") else None
+    pair = i > 2 and any(other.tag == "CC" for other in tokens[max(0, i - 4) : i])
+    if after.startswith(("NN", "JJ")) or not (before == "NNS" or pair):
+        return None
+    return _verb(token.word, "VVB")

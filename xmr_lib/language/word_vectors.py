@@ -1,0 +1,146 @@
+"""Word vectors for concepts: read from a GloVe file, or derived from the training captions.
+
+GloVe's vectors are a download of their own; without them the kit makes vectors from the captions
+it trains on: words that share contexts get similar vectors. They know these captions and nothing
+else of the world.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from xmr_lib.data.vocabulary import tokenize
+from xmr_lib.errors import DataError
+
+WINDOW = 4  # words on each side that count as context
+
+
+def caption_vectors(
+    captions: Sequence[str], forms: Mapping[str, int], n: int, dim: int = 300
+) -> np.ndarray:
+    """Vectors from the captions alone: positive mutual information of words and their contexts.
+
+    Args:
+        captions: The training captions.
+        forms: Word form -> which of the `n` words it is a form of.
+        n: How many words get a vector.
+        dim: Size of a vector; where the captions have fewer directions, the rest is zeros.
+
+    Returns:
+        `(n, dim)` float32, rows of length 1, or 0 for words that never occur; the same every time.
+    """
+    tokenized = [tokenize(caption) for caption in captions]
+    index = {word: i for i, word in enumerate(_frequent(tokenized))}
+    counts = np.zeros((n, len(index)))
+    for tokens in tokenized:
+        columns = [index.get(token) for token in tokens]
+        for i, token in enumerate(tokens):
+            row = forms.get(token)
+            if row is None:
+                continue
+            for column in (*columns[max(0, i - WINDOW) : i], *columns[i + 1 : i + 1 + WINDOW]):
+                if column is not None:
+                    counts[row, column] += 1
+    vectors = _reduced(_positive_information(counts), dim)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
+
+
+def _frequent(captions: Sequence[Sequence[str]], n: int = 2000) -> list[str]:
+    counts = Counter(word for words in captions for word in words if word.isalpha())
+    return [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:n]]
+
+
+def _positive_information(counts: np.ndarray) -> np.ndarray:
+    """`max(0, log(p(w, c) / (p(w) p(c))))`, zero where nothing was counted."""
+    total = counts.sum()
+    expected = counts.sum(1, keepdims=True) * counts.sum(0, keepdims=True) / max(total, 1)
+    ratio = np.divide(counts, expected, out=np.ones_like(counts), where=(counts > 0))
+    return np.maximum(np.log(ratio), 0)
+
+
+def _reduced(matrix: np.ndarray, dim: int) -> np.ndarray:
+    """The `dim` strongest directions; each points where its largest entry is positive."""
+    left, strength, _ = np.linalg.svd(matrix, full_matrices=False)
+    reduced = left * np.sqrt(strength)
+    signs = np.sign(reduced[np.abs(reduced).argmax(0), np.arange(reduced.shape[1])])
+    reduced = (reduced * np.where(signs == 0, 1, signs))[:, :dim]
+    return np.pad(reduced, ((0, 0), (0, dim - reduced.shape[1])))
+
+
+def load_glove(path: str | Path, words: Sequence[str]) -> np.ndarray:
+    """Vectors of some words from a GloVe text file, or an `.npz` with `words` and `vectors`.
+
+    Args:
+        path: A file with a word and its numbers a line (a first line of counts is skipped), or
+            an `.npz`.
+        words: Whose vectors; a word of several words takes their mean, an unknown one zeros, with
+            a warning.
+
+    Returns:
+        `(len(words), d)` float32.
+
+    Raises:
+        DataError: The file is missing, or a line is not a word and numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise DataError(f"No word vectors at {path}.")
+    parts = {part for word in words for part in word.split(" ")}
+    found = _from_npz(path, parts) if path.suffix == ".npz" else _from_text(path, parts)
+    if not found:
+        raise DataError(f"{path} has a vector for none of the {len(words)} words.")
+    dim = len(next(iter(found.values())))
+    vectors = np.zeros((len(words), dim), dtype=np.float32)
+    missing = []
+    for i, word in enumerate(words):
+        known = [found[part] for part in word.split(" ") if part in found]
+        if known:
+            vectors[i] = np.mean(known, axis=0)
+        else:
+            missing.append(word)
+    if missing:
+        warnings.warn(
+            f"{path.name} has no vector for {len(missing)} of {len(words)} words "
+            f"({', '.join(missing[:5])} …): zeros.",
+            stacklevel=2,
+        )
+    return vectors
+
+
+def _from_npz(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            names, vectors = arrays["words"].tolist(), arrays["vectors"]
+    except Exception as error:  # zipfile, NumPy and KeyError
+        raise DataError(f"{path} needs arrays 'words' and 'vectors' ({error!r}).") from None
+    if vectors.ndim != 2 or len(names) != len(vectors):
+        raise DataError(f"{path}: {len(names)} words, but vectors of shape {vectors.shape}.")
+    return {name: vectors[i] for i, name in enumerate(names) if name in wanted}
+
+
+def _from_text(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
+    found: dict[str, np.ndarray] = {}
+    dim = None
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(tqdm(lines, desc="word vectors", unit="word"), start=1):
+            fields = line.rstrip("\n").split(" ")
+            if number == 1 and len(fields) == 2:
+                continue  # the counts that word2vec writes first
+            if fields[0] not in wanted:
+                continue
+            try:
+                vector = np.array(fields[1:], dtype=np.float32)
+            except ValueError:
+                vector = np.zeros(0)
+            if not len(vector) or (dim is not None and len(vector) != dim):
+                raise DataError(f"{path}, line {number}: not a word and {dim or 'its'} numbers.")
+            dim = len(vector)
+            found.setdefault(fields[0], vector)
+    return found
