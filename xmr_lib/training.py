@@ -142,6 +142,7 @@ def train(
     set_seed(seed)
     model = models.build(recipe, len(vocabulary), stage_dims, knowledge=knowledge)
     model.fit_features(_features_to_fit(features, learn.rows))
+    model.fit_nodes(setting.nodes)
     history = _train_stage(setting, model, folder / "stage-1", recipe.epochs)
     if recipe.finetune_epochs:
         model.backbone = load_backbone(backbone).requires_grad_(True)

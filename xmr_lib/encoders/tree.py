@@ -19,6 +19,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from xmr_lib.similarity import l2norm
+
 Structure = Literal["tree", "chain", "linear"]
 Cell = Literal["printed", "child_sum"]
 
@@ -214,6 +216,23 @@ class NodeClassifier(nn.Module):
         self.fragments = nn.Linear(node_dim, n_fragments)  # W_e
         self.relations = nn.Linear(node_dim, n_relations)  # W_r
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Number of fragments and of relations."""
+        return self.fragments.out_features, self.relations.out_features
+
+    def start_from(self, labels: Tensor) -> None:
+        """Lets the classifier begin with the categories' frequencies instead of learning them.
+
+        Args:
+            labels: Categories of the training captions' trees `(n, 7)`, negative where Null.
+        """
+        for layer, columns in ((self.fragments, LEAVES), (self.relations, [1, 3, 5])):
+            seen = labels[:, columns]
+            counts = torch.bincount(seen[seen >= 0], minlength=layer.out_features) + 1.0
+            with torch.no_grad():
+                layer.bias.copy_((counts / counts.sum()).log())
+
     def fragment_scores(self, hidden: Tensor) -> Tensor:
         """Log-probabilities of the leaves 1, 3, 5, 7 (SMFEA eq. 12), `(n, 4, n_fragments)`."""
         return self.fragments(hidden[:, LEAVES]).log_softmax(2)
@@ -272,6 +291,8 @@ class StructuredEncoder(nn.Module):
         n_relations: Categories of the other nodes.
         structure: "tree", "chain" or "linear".
         cell: The tree's cell, see `TernaryTree`.
+        unit_input: Instance vectors are scaled to entries of size 1 (root mean square) first.
+            Without it they grow until gates and states sit at their ends, where nothing is learnt.
     """
 
     def __init__(
@@ -282,8 +303,10 @@ class StructuredEncoder(nn.Module):
         n_relations: int,
         structure: Structure = "tree",
         cell: Cell = "printed",
+        unit_input: bool = False,
     ) -> None:
         super().__init__()
+        self.unit_input = unit_input
         self.inputs = NodeInputs(dim)
         if structure == "tree":
             self.structure = TernaryTree(dim, node_dim, cell)
@@ -294,6 +317,8 @@ class StructuredEncoder(nn.Module):
 
     def forward(self, instance: Tensor) -> Structured:
         """Instance vectors `(n, d)` through the structure."""
+        if self.unit_input:
+            instance = l2norm(instance) * instance.shape[1] ** 0.5
         states = self.structure(self.inputs(instance))
         hidden = states.hidden  # (n, 7, h)
         return Structured(

@@ -44,55 +44,12 @@ _FIRST_OF_COMPOUND = {words[0] for words in _COMPOUND}
 _LONGEST = max(len(words) for words in _COMPOUND)
 # Prepositions that taggers take for adverbs or particles.
 _PREPOSITIONS = frozenset(
-    [
-        "in",
-        "on",
-        "at",
-        "with",
-        "by",
-        "of",
-        "from",
-        "into",
-        "onto",
-        "over",
-        "under",
-        "near",
-        "beside",
-        "behind",
-        "between",
-        "through",
-        "across",
-        "along",
-        "around",
-        "against",
-        "above",
-        "below",
-        "beneath",
-        "inside",
-        "outside",
-        "off",
-        "down",
-        "up",
-        "towards",
-        "toward",
-        "past",
-        "among",
-        "about",
-        "after",
-        "before",
-        "during",
-        "for",
-        "as",
-        "like",
-        "upon",
-        "within",
-        "without",
-        "underneath",
-        "alongside",
-        "atop",
-        "amongst",
-    ]
-)
+    ("in", "on", "at", "with", "by", "of", "from", "into", "onto", "over", "under", "near",
+     "beside", "behind", "between", "through", "across", "along", "around", "against", "above",
+     "below", "beneath", "inside", "outside", "off", "down", "up", "towards", "toward", "past",
+     "among", "about", "after", "before", "during", "for", "as", "like", "upon", "within",
+     "without", "underneath", "alongside", "atop", "amongst")
+)  # fmt: skip
 _SUBORDINATORS = frozenset(["as", "though", "when", "where", "after", "before", "since", "until"])
 _CONNECTIVES = frozenset(["while", "whilst", "because", "that", "whether", "if", "although"])
 _QUANTIFIERS = ("another", "one", "other", "others", "some", "all", "each", "both")
@@ -230,11 +187,15 @@ def _verb_group(tokens: Sequence[Token], i: int) -> tuple[Chunk | None, int]:
     if verb is None:
         return None, i
     words = [verb]
-    while i < len(tokens) and tokens[i].tag in ("RB", "RBR") and _particle(tokens, i + 1):
-        if tokens[i].word in _PREPOSITIONS:
-            break
+    if (
+        i < len(tokens)
+        and tokens[i].tag in ("RB", "RBR")
+        and tokens[i].word not in _PREPOSITIONS
+        and not compound(tokens, i)
+        and _particle(tokens, i + 1)
+    ):
         i += 1  # "walks slowly along": nothing but an adverb lies between
-    if _particle(tokens, i):
+    if _particle(tokens, i) or (i < len(tokens) and compound(tokens, i)):
         length = compound(tokens, i) or 1
         words += [token.word for token in tokens[i : i + length]]
         i += length  # of "climbs up on" the second one is the next relation
@@ -281,11 +242,10 @@ def _clause_follows(tokens: Sequence[Token], i: int) -> bool:
 
 
 def _conjunctions_between_fragments(found: Iterable[Chunk]) -> list[Chunk]:
-    """Drops conjunctions that join anything but two fragments."""
+    """Conjunctions that join anything but two fragments only keep their neighbours apart."""
     found = list(found)
     kinds = ["", *(chunk.kind for chunk in found), ""]
     return [
-        chunk
+        chunk if chunk.kind != "conjunction" or before == after == "fragment" else Chunk("other")
         for before, chunk, after in zip(kinds, found, kinds[2:], strict=False)
-        if chunk.kind != "conjunction" or before == after == "fragment"
     ]

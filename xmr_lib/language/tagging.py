@@ -7,6 +7,7 @@ be there). Tags are those of the Penn Treebank.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -70,28 +71,10 @@ _PENN = {
 
 # Nouns that have no singular, or whose plural is another thing.
 _PLURAL_ONLY = frozenset(
-    [
-        "binoculars",
-        "clothes",
-        "glasses",
-        "goggles",
-        "jeans",
-        "overalls",
-        "pajamas",
-        "pants",
-        "pyjamas",
-        "scissors",
-        "shorts",
-        "sunglasses",
-        "sweatpants",
-        "tights",
-        "trousers",
-        "tongs",
-        "headphones",
-        "gymnastics",
-        "sports",
-    ]
-)
+    ("binoculars", "clothes", "glasses", "goggles", "gymnastics", "headphones", "jeans",
+     "overalls", "pajamas", "pants", "pyjamas", "scissors", "shorts", "sports", "sunglasses",
+     "sweatpants", "tights", "tongs", "trousers")
+)  # fmt: skip
 
 
 @lru_cache(maxsize=1)
@@ -114,14 +97,24 @@ def _hanta() -> Callable[[list[str]], list[Token]]:
 
 @lru_cache(maxsize=100_000)
 def _token(word: str, lemma: str, c5: str) -> Token:
-    tag = _PENN.get(c5, "." if c5.startswith("PU") else "NN")
-    if not any(letter.isalpha() for letter in word):
-        tag = "CD" if word[0].isdigit() else "."
-    if tag == "NNS" and lemma == word and word not in _PLURAL_ONLY:
-        lemma = _singular(word)
+    tag = _not_a_word(word) or _PENN.get(c5, "." if c5.startswith("PU") else "NN")
     if word.endswith(("'s", "’s")) and tag.startswith("N"):
         return Token(word, word[:-2], "NN")
-    return Token(word, word if word in _PLURAL_ONLY else lemma.lower(), tag)
+    if tag == "NNS" and word.endswith("er"):
+        tag = "NN"  # HanTa takes a surfer for a plural
+    if word in _PLURAL_ONLY or tag in ("NN", "NNP", "FW"):
+        lemma = word  # HanTa makes "surf" of a surfer
+    elif tag == "NNS" and (lemma == word or (word.endswith("ers") and not lemma.endswith("er"))):
+        lemma = _singular(word)
+    return Token(word, lemma.lower(), tag)
+
+
+def _not_a_word(word: str) -> str | None:
+    """The tag of numbers, of marks, and of words in another alphabet than English's."""
+    letters = [letter for letter in word if letter.isalpha()]
+    if not letters:
+        return "CD" if word[0].isdigit() else "."
+    return None if unicodedata.name(letters[0], "").startswith("LATIN") else "FW"
 
 
 def _singular(word: str) -> str:
@@ -158,8 +151,7 @@ def _nltk() -> Callable[[list[str]], list[Token]]:
     def tag(words: list[str]) -> list[Token]:
         found = []
         for word, penn in nltk.pos_tag(words):
-            if not any(letter.isalpha() for letter in word):
-                penn = "CD" if word[0].isdigit() else "."
+            penn = _not_a_word(word) or penn
             if word.endswith(("'s", "’s")) and penn.startswith("N"):
                 found.append(Token(word, word[:-2], "NN"))
                 continue
@@ -186,8 +178,14 @@ def _verb(word: str, c5: str) -> str | None:
         return _model().analyze(word, pos=c5)[0] if c5 in likely else _stem(word)
     if c5 == "VVB":
         return word if {"VVB", "VVI"} & set(likely) else None
-    as_likely = c5 in likely and likely[c5] > likely.get("NN2", -99) - 1
-    return _model().analyze(word, pos=c5)[0] if as_likely else None
+    return _model().analyze(word, pos=c5)[0] if c5 in likely else None
+
+
+@lru_cache(maxsize=50_000)
+def _rather_a_verb(word: str) -> bool:
+    """Whether a word on -s is a verb about as often as a plural."""
+    likely = dict(_model().tag_word(word, cutoff=8))
+    return likely.get("VVZ", -99) > likely.get("NN2", -99) - 1
 
 
 def _stem(word: str) -> str:
@@ -203,24 +201,31 @@ def _stem(word: str) -> str:
 def _corrected(tokens: Sequence[Token]) -> tuple[Token, ...]:
     """Mends what taggers of newspaper text get wrong in captions, where articles are left out.
 
-    - An -ing form directly after a noun, with no noun behind it, is a verb ("man jumping").
-    - After a plural or a pair of nouns a bare word, and after a singular one with -s, is a verb
-      where it can be one, if there is no other finite verb ("a man and a woman walk in the park").
+    - An -ing form directly after a noun or at the beginning, with no noun behind it, is a verb
+      ("man jumping").
+    - If there is no finite verb, a bare word after a plural or a pair of nouns is one where it can
+      be ("a man and a woman walk in the park"). So is a word on -s after a singular noun that "a"
+      introduces ("a truck parks"), that is a verb about as often as a plural, or that can be one
+      where there is no verb at all.
     - A verb directly after an article is a noun ("a walk").
     """
     found = list(tokens)
     finite = any(token.tag in ("VBZ", "VBP", "VBD", "MD") for token in found)
+    verbless = not any(token.tag.startswith("V") for token in found)
     for i, token in enumerate(found):
         before = found[i - 1].tag if i else ""
         after = found[i + 1].tag if i + 1 < len(found) else "."
-        if token.tag in ("NN", "NNP", "JJ") and token.word.endswith("ing") and len(token.word) > 5:
-            noun_before = before.startswith("NN") and not after.startswith("NN")
-            if (noun_before or before in ("VBZ", "VBP", "VBD")) and (
-                verb := _verb(token.word, "VVG")
-            ):
+        if (
+            token.tag in ("NN", "NNP", "JJ", "UH")
+            and token.word.endswith("ing")
+            and len(token.word) > 5
+        ):
+            noun_before = before.startswith("NN") or not i
+            alone = noun_before and not after.startswith("NN")
+            if (alone or before in ("VBZ", "VBP", "VBD")) and (verb := _verb(token.word, "VVG")):
                 found[i] = replace(token, lemma=verb, tag="VBG")
         elif token.tag in ("NN", "NNS") and before.startswith("NN") and not finite:
-            verb = _bare_or_third_person(found, i, after)
+            verb = _bare_or_third_person(found, i, after, verbless)
             if verb:
                 found[i] = replace(token, lemma=verb, tag="VBP" if token.tag == "NN" else "VBZ")
                 finite = True
@@ -233,12 +238,29 @@ def _corrected(tokens: Sequence[Token]) -> tuple[Token, ...]:
     return tuple(found)
 
 
-def _bare_or_third_person(tokens: Sequence[Token], i: int, after: str) -> str | None:
+def _bare_or_third_person(
+    tokens: Sequence[Token], i: int, after: str, verbless: bool
+) -> str | None:
     """The verb's lemma, where the noun at `i` may be the verb of the nouns before it."""
     token, before = tokens[i], tokens[i - 1].tag
     if token.tag == "NNS":
-        return _verb(token.word, "VVZ") if before in ("NN", "NNP") else None
+        if before not in ("NN", "NNP"):
+            return None
+        if _after_a_singular_article(tokens, i) and not after.startswith("NN"):
+            return _verb(token.word, "VVZ") or _singular(token.word)
+        likely = verbless or _rather_a_verb(token.word)
+        return _verb(token.word, "VVZ") if likely else None
+    if before == "NNS" and i > 1 and tokens[i - 2].word in ("a", "an"):
+        return None  # "a farmers market"
     pair = i > 2 and any(other.tag == "CC" for other in tokens[max(0, i - 4) : i])
     if after.startswith(("NN", "JJ")) or not (before == "NNS" or pair):
         return None
     return _verb(token.word, "VVB")
+
+
+def _after_a_singular_article(tokens: Sequence[Token], i: int) -> bool:
+    """Whether "a" or "an" opens the noun phrase before `i`, which then has no plural for a head."""
+    i -= 1
+    while i >= 0 and tokens[i].tag.startswith(("NN", "JJ")):
+        i -= 1
+    return i >= 0 and tokens[i].word in ("a", "an")

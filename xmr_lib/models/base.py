@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+import numpy as np
 from torch import Tensor, nn
 
 from xmr_lib.data.batches import Batch
@@ -20,6 +21,9 @@ class RetrievalModel(nn.Module, ABC):
 
     def fit_features(self, features: Tensor) -> None:
         """Learns from the training images' features what is no weight (standardisation)."""
+
+    def fit_nodes(self, nodes: np.ndarray | None) -> None:
+        """Learns from the categories of the training captions' trees what is only a start."""
 
     @abstractmethod
     def encode_images(self, batch: Batch) -> Encoded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -115,11 +116,22 @@ class StructuredModel(RetrievalModel):
         return StructuredEncoder(
             recipe.joint_dim, recipe.node_dim, len(knowledge.categories.fragments) + extra,
             len(knowledge.categories.relations) + extra, recipe.structure, recipe.cell,
+            recipe.node_input == "unit",
         )  # fmt: skip
 
     def fit_features(self, features: Tensor) -> None:
         """Mean and s.d. of regions of training images, `(n, region_dim)`."""
         self.image.fit_standardisation(features)
+
+    def fit_nodes(self, nodes: np.ndarray | None) -> None:
+        """Categories of the training captions' trees `(n, 7)`, for classifiers to begin with."""
+        if self.image_tree is None or self.recipe.node_bias == "printed":
+            return
+        labels = torch.from_numpy(nodes)
+        for tree in (self.image_tree, self.text_tree):
+            if self.recipe.null == "class":
+                labels = _null_as_class(labels, *tree.classifier.sizes)
+            tree.classifier.start_from(labels)
 
     def image_views(self, batch: Batch, trees: bool = True) -> Views:
         """All that the model makes of the batch's images; `trees` False leaves unused ones out."""
@@ -228,7 +240,8 @@ class StructuredModel(RetrievalModel):
         total = 0
         for side in (image.structured, caption.structured):
             if self.recipe.null == "class":
-                nodes = _null_as_class(batch.nodes, side)
+                sizes = (side.fragments.shape[2], side.relations.shape[2])
+                nodes = _null_as_class(batch.nodes, *sizes)
             total = total + node_cross_entropy(side.fragments, side.relations, nodes)
         return total
 
@@ -236,8 +249,8 @@ class StructuredModel(RetrievalModel):
         return each.sum() if self.recipe.node_reduction == "sum" else each.mean()
 
 
-def _null_as_class(nodes: Tensor, side: Structured) -> Tensor:
+def _null_as_class(nodes: Tensor, n_fragments: int, n_relations: int) -> Tensor:
     """Labels `(b, 7)` with the last category in the place of Null."""
-    last = nodes.new_full((7,), side.relations.shape[2] - 1)
-    last[::2] = side.fragments.shape[2] - 1
+    last = nodes.new_full((7,), n_relations - 1)
+    last[::2] = n_fragments - 1
     return torch.where(nodes < 0, last, nodes)

@@ -50,6 +50,10 @@ class Recipe:
             None leaves the structured encoders out.
         cell: The tree's cell: "printed" as SMFEA eq. 10 stands, "child_sum" after Tai et al. 2015.
         node_dim: Size of a node's hidden state.
+        node_input: "unit" scales what enters the tree to entries of size 1; "printed" takes it as
+            it is.
+        node_bias: "frequency" lets the node classifiers begin with the categories' frequencies,
+            "printed" with PyTorch's own start.
         residual_text: The sentence's structured embedding also adds the sentence's own vector, as
             SMFEA's text says and eq. 14 does not.
         null: Empty or unknown places of a referral tree: "ignore" gives them no cross-entropy,
@@ -118,6 +122,8 @@ class Recipe:
     structure: Structure | None = None
     cell: Cell = "printed"
     node_dim: int = 128
+    node_input: Literal["unit", "printed"] = "unit"
+    node_bias: Literal["frequency", "printed"] = "frequency"
     residual_text: bool = False
     null: Literal["ignore", "class"] = "ignore"
     n_fragments: int = 1440

@@ -123,6 +123,8 @@ _CHOICES: dict[str, tuple] = {
     "structure": (None, *get_args(Structure)),
     "attention_scale": ("sqrt", "printed"),
     "cell": get_args(Cell),
+    "node_input": ("unit", "printed"),
+    "node_bias": ("frequency", "printed"),
     "null": ("ignore", "class"),
     "fusion": ("unit", "printed"),
     "node_reduction": ("mean", "sum"),
