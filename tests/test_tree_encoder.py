@@ -183,3 +183,17 @@ def test_zero_vectors_stay_finite():
             nn.init.zeros_(module.weight)
     out = encoder(torch.zeros(1, 4))
     assert torch.isfinite(out.embedding).all() and torch.isfinite(out.fragments).all()
+
+
+def test_unit_input_and_a_start_from_frequencies():
+    torch.manual_seed(1)
+    plain, unit = (StructuredEncoder(4, 3, 5, 2, unit_input=how) for how in (False, True))
+    unit.load_state_dict(plain.state_dict())
+    instance = torch.tensor([[3.0, 0.0, -4.0, 0.0]])
+    torch.testing.assert_close(unit(instance).embedding, plain(instance / 2.5).embedding)
+    torch.testing.assert_close(unit(100 * instance).embedding, unit(instance).embedding)
+    labels = torch.tensor([[0, 1, 0, 1, -1, -1, -1], [0, -1, 4, 0, 0, 1, -1]])
+    unit.classifier.start_from(labels)
+    counts = torch.tensor([5.0, 1, 1, 1, 2])  # one more than seen
+    torch.testing.assert_close(unit.classifier.fragments.bias.exp(), counts / counts.sum())
+    torch.testing.assert_close(unit.classifier.relations.bias.exp(), torch.tensor([2 / 6, 4 / 6]))

@@ -43,13 +43,14 @@ def plot_region_kinds(panels: Mapping[str, tuple[str | Path, ArrayLike]]) -> Pic
             pixels = np.asarray(open_image(file))
             height, width = pixels.shape[:2]
             axes.imshow(pixels)
+            many = len(boxes) > len(DASHES)  # then styles no longer tell them apart
             for number, box in enumerate(np.asarray(boxes)):
                 left, top, right, bottom = box * [width, height, width, height]
                 axes.add_patch(
                     Rectangle(
                         (left - 0.5, top - 0.5), right - left, bottom - top, fill=False,
-                        edgecolor=PALETTE[number % 5], linewidth=1.8,
-                        linestyle=DASHES[number % len(DASHES)],
+                        edgecolor=BLUE if many else PALETTE[number], linewidth=1.8,
+                        linestyle="-" if many else DASHES[number],
                     )
                 )  # fmt: skip
             axes.set(xticks=[], yticks=[], title=title)
@@ -121,7 +122,7 @@ def plot_temperature(
         left, middle, right = figure.subplots(1, 3)
         for number, (name, line) in enumerate(zip(names, np.asarray(weights).T, strict=True)):
             left.plot(scales, line, DASHES[number % len(DASHES)], color=PALETTE[number], label=name)
-        left.legend(fontsize=8, loc="center left")
+        left.legend(fontsize=8, loc=(0.44, 0.42), frameon=True, framealpha=1)
         left.set(title="one image", ylabel="weight", ylim=(-0.03, 1.03))
         low, half, high = np.quantile(np.asarray(effective), (0.25, 0.5, 0.75), axis=1)
         middle.fill_between(scales, low, high, color=BLUE, alpha=0.2, linewidth=0)
@@ -139,6 +140,36 @@ def plot_temperature(
                         at, 0.98, f" {name}", transform=axes.get_xaxis_transform(), fontsize=9,
                         va="top", rotation=90, ha="right",
                     )  # fmt: skip
+    return figure
+
+
+def plot_counting(
+    scales: ArrayLike, shares: Mapping[str, ArrayLike], marks: Mapping[str, float]
+) -> Picture:
+    """The share of their parts that items use, against the size of the products.
+
+    Args:
+        scales: What the products are multiplied by, `(n_scales,)`.
+        shares: Side -> effective parts over parts, `(n_scales, n_items)`; drawn is the median.
+        marks: Name -> a scale worth a line.
+    """
+    with mpl.rc_context(style()):
+        figure = Picture(figsize=(7, 3.6), layout="constrained")
+        axes = figure.subplots()
+        for number, (name, each) in enumerate(shares.items()):
+            line = np.median(np.asarray(each), axis=1)
+            axes.plot(scales, line, DASHES[number], color=PALETTE[number], label=name)
+        for number, (name, at) in enumerate(marks.items()):
+            axes.axvline(at, color=BLACK, linewidth=1, linestyle=(":", "--")[number % 2])
+            axes.text(
+                at, 0.5, f"{name} ", rotation=90, ha="right", va="center", fontsize=9,
+                transform=axes.get_xaxis_transform(),
+            )  # fmt: skip
+        axes.set(
+            xlabel="products multiplied by", ylabel="share of the parts that count",
+            xscale="log", ylim=(0, 1.05),
+        )  # fmt: skip
+        figure.legend(loc="outside right upper")
     return figure
 
 

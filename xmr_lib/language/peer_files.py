@@ -23,6 +23,7 @@ _ALLOWED = {
         for core in ("core", "_core")
         for name in ("_reconstruct", "scalar")
     ),
+    *((f"numpy.{core}.numeric", "_frombuffer") for core in ("core", "_core")),
     ("numpy", "ndarray"),
     ("numpy", "dtype"),
 }

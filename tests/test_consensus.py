@@ -1,0 +1,134 @@
+"""Concepts of an item: graph, attention and their mix, against CVSE's own code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from xmr_lib.encoders.consensus import (
+    ConceptAttention,
+    ConceptGraph,
+    Consensus,
+    complete_labels,
+    mix_labels,
+)
+from xmr_lib.language.concepts import normalised_adjacency
+from xmr_lib.similarity import l2norm
+
+FOLDER = Path(__file__).parent / "golden"
+GCN, ATTENTION = (np.load(FOLDER / f"cvse_{name}.npz") for name in ("cgcn", "consensus_attention"))
+INSTANCE, CONCEPTS, LABELS = (
+    torch.tensor(ATTENTION[name]) for name in ("instance", "concepts", "labels")
+)
+
+
+def test_golden_graph_network():
+    graph = ConceptGraph(10, 8, 16)
+    graph.load_state_dict(
+        {"first": torch.tensor(GCN["sd.gc1.weight"]), "second": torch.tensor(GCN["sd.gc2.weight"])}
+    )
+    a = torch.tensor(normalised_adjacency(GCN["sd.adj_all"].astype(np.float64))).float()
+    found = graph(torch.tensor(GCN["concept_emb"]), a)
+    np.testing.assert_allclose(found.detach(), GCN["out_whole_f32"], atol=1e-6)
+
+
+def attention(bn: int) -> ConceptAttention:
+    """Their weights in ours; what they call embedding_1 is the concepts' side."""
+    ours = ConceptAttention(16, batch_norm=bool(bn))
+    state, prefix = {}, f"bn{bn}.sd.embedding_"
+    for key in ATTENTION.files:
+        if key.startswith(prefix):
+            which, *rest = key.removeprefix(prefix).split(".")
+            side = {"1": "concepts", "2": "items", "3": "score"}[which]
+            name = rest[1:] if side == "score" else rest
+            state[".".join([side, *name])] = torch.tensor(ATTENTION[key])
+    ours.load_state_dict(state)
+    return ours
+
+
+@pytest.mark.parametrize("bn", [0, 1])
+def test_golden_attention(bn):
+    model = attention(bn).eval()
+    for dtype, name, tolerance in ((torch.float32, "f32", 1e-6), (torch.float64, "f64", 1e-12)):
+        model = model.to(dtype)
+        concepts = CONCEPTS.to(dtype)
+        weights = model(INSTANCE.to(dtype), concepts)
+        visual = "eval_visual_r0.35" if name == "f32" else "eval_visual"
+        expected = ATTENTION[f"bn{bn}.{visual}_weights_{name}"]
+        np.testing.assert_allclose(weights.detach(), expected, atol=tolerance)
+        embedded = l2norm(weights @ concepts).detach()
+        tolerance = max(tolerance, 1e-7)  # theirs adds 1e-12 to a norm
+        np.testing.assert_allclose(
+            embedded, ATTENTION[f"bn{bn}.{visual}_emb_{name}"], atol=tolerance
+        )
+        mixed = mix_labels(weights, LABELS.to(dtype), 0.35)
+        expected = ATTENTION[f"bn{bn}.eval_textual_r0.35_weights_{name}"]
+        np.testing.assert_allclose(mixed.detach(), expected, atol=tolerance)
+    mixed = mix_labels(model(INSTANCE.double(), CONCEPTS.double()), LABELS.double(), 0.4)
+    expected = ATTENTION[f"bn{bn}.eval_textual_r0.4_weights_f32"]
+    np.testing.assert_allclose(mixed.detach(), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("bn", [0, 1])
+def test_golden_attention_in_training(bn):
+    model = attention(bn).train()
+    mixed = mix_labels(model(INSTANCE, CONCEPTS), LABELS, 0.35)
+    expected = ATTENTION[f"bn{bn}.train_textual_r0.35_weights_f32"]
+    np.testing.assert_allclose(mixed.detach(), expected, atol=1e-6)
+
+
+def test_weights_add_up_and_no_labels_share_equally():
+    weights = attention(1).eval()(INSTANCE, CONCEPTS)
+    none = torch.zeros_like(weights)
+    mixed = mix_labels(weights, none, 0.35)
+    torch.testing.assert_close(mixed.sum(1), torch.ones(len(mixed)))
+    torch.testing.assert_close(mixed, 0.35 / 20 + 0.65 * weights)
+
+
+def test_one_item_in_training_is_finite():
+    model = attention(1).train()
+    assert torch.isfinite(model(INSTANCE[:1], CONCEPTS)).all()
+
+
+def consensus(**kwargs) -> Consensus:
+    torch.manual_seed(0)
+    return Consensus(torch.randn(5, 3), torch.eye(5), 4, hidden=6, **kwargs)
+
+
+def test_adjacency_and_vectors_are_not_trained_but_saved():
+    model = consensus()
+    names = {name for name, _ in model.named_parameters()}
+    assert not {"adjacency", "vectors"} & names
+    assert {"adjacency", "vectors"} <= set(model.state_dict())
+    other = Consensus(torch.zeros(5, 3), torch.zeros(5, 5), 4, hidden=6)
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other.concepts(), model.concepts())
+
+
+def test_gradients_in_float64():
+    model = consensus(batch_norm=False).double()
+    instance = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
+    labels = torch.eye(5, dtype=torch.float64)[:3]
+
+    def both(x):
+        concepts = model.concepts()
+        return model.images(x, concepts)[0], model.captions(x, labels, concepts)[0]
+
+    assert torch.autograd.gradcheck(both, (instance,))
+
+
+def test_completed_labels_equal_a_plain_loop():
+    torch.manual_seed(0)
+    vectors = l2norm(torch.randn(30, 4))
+    labels = (torch.rand(30, 6) > 0.7).float()
+    found = complete_labels(labels, vectors, k=4, block=7)
+    for i in range(30):
+        scores = vectors @ vectors[i]
+        scores[i] = -2
+        nearest = scores.topk(4).indices
+        expected = torch.maximum(labels[i], (labels[nearest].mean(0) >= 0.5).float())
+        assert torch.equal(found[i], expected)
+    assert torch.equal(complete_labels(labels[:1], vectors[:1]), labels[:1])
