@@ -20,9 +20,11 @@ from xmr_lib.figures import BLACK, BLUE, GREY, ORANGE, PALETTE, VERMILION, Pictu
 from xmr_lib.lesson_figures_attention import DASHES
 
 # Where a structure's seven places stand, and which of them hear which, (child, parent).
-_TREE_PLACES = {1: (0, 0), 2: (1, 1), 3: (2, 0), 4: (3, 2), 5: (4, 0), 6: (5, 1), 7: (6, 0)}
+_TREE_PLACES = {
+    1: (0, 0), 2: (1, 1.5), 3: (2, 0), 4: (3, 3), 5: (4, 0), 6: (5, 1.5), 7: (6, 0),
+}  # fmt: skip
 _TREE_EDGES = ((1, 2), (3, 2), (5, 6), (7, 6), (2, 4), (6, 4))
-_CHAIN_PLACES = {place: (place - 1, 1) for place in range(1, 8)}
+_CHAIN_PLACES = {place: (place - 1, 0) for place in range(1, 8)}
 _CHAIN_EDGES = tuple((place, place + 1) for place in range(1, 7))
 _WARM = mpl.colormaps["Oranges"]
 
@@ -143,32 +145,32 @@ def plot_temperature(
     return figure
 
 
-def plot_counting(
-    scales: ArrayLike, shares: Mapping[str, ArrayLike], marks: Mapping[str, float]
+def plot_shares_by_size(
+    sizes: ArrayLike,
+    shares: Mapping[str, ArrayLike],
+    marks: Mapping[str, float],
+    xlabel: str,
+    ylabel: str,
 ) -> Picture:
-    """The share of their parts that items use, against the size of the products.
+    """Shares against the size of something, one line a series: the median over items.
 
     Args:
-        scales: What the products are multiplied by, `(n_scales,)`.
-        shares: Side -> effective parts over parts, `(n_scales, n_items)`; drawn is the median.
-        marks: Name -> a scale worth a line.
+        sizes: `(n_sizes,)`, drawn on a logarithmic axis.
+        shares: Series -> shares from 0 to 1, `(n_sizes, n_items)`.
+        marks: Name -> a size worth an upright line.
+        xlabel: What the sizes are.
+        ylabel: What the shares are.
     """
     with mpl.rc_context(style()):
         figure = Picture(figsize=(7, 3.6), layout="constrained")
         axes = figure.subplots()
         for number, (name, each) in enumerate(shares.items()):
             line = np.median(np.asarray(each), axis=1)
-            axes.plot(scales, line, DASHES[number], color=PALETTE[number], label=name)
+            axes.plot(sizes, line, DASHES[number], color=PALETTE[number], label=name)
         for number, (name, at) in enumerate(marks.items()):
-            axes.axvline(at, color=BLACK, linewidth=1, linestyle=(":", "--")[number % 2])
-            axes.text(
-                at, 0.5, f"{name} ", rotation=90, ha="right", va="center", fontsize=9,
-                transform=axes.get_xaxis_transform(),
-            )  # fmt: skip
-        axes.set(
-            xlabel="products multiplied by", ylabel="share of the parts that count",
-            xscale="log", ylim=(0, 1.05),
-        )  # fmt: skip
+            dash = (":", "-.")[number % 2]
+            axes.axvline(at, color=BLACK, linewidth=1.2, linestyle=dash, label=name)
+        axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log", ylim=(-0.02, 1.05))
         figure.legend(loc="outside right upper")
     return figure
 
@@ -180,43 +182,42 @@ def plot_hearing(changes: Mapping[str, ArrayLike]) -> Picture:
     """Which places change when the input of one is changed: rows of small structures.
 
     The place whose input is changed has a thick ring; colour and number say how much each state
-    moved, as a share of the largest change in the panel; a place that did not move stays white.
+    moved, as a share of the largest change in the panel; a place that did not move stays white
+    and has no number. Places are numbered beside their circles.
 
     Args:
-        changes: Structure ("tree", "linear", "chain" or any name with "chain" in it) ->
-            `(7, 7)`, changed input by changed place.
+        changes: Structure ("chain", or any other name for a tree) -> `(7, 7)`, changed input by
+            changed place.
     """
+    heights = [0.8 if name == "chain" else 1.5 for name in changes]
     with mpl.rc_context(style()):
-        figure = Picture(figsize=(14, 1.65 * len(changes) + 0.5), layout="constrained")
-        grid = figure.subplots(len(changes), 7, squeeze=False)
+        figure = Picture(figsize=(15, 1.05 * sum(heights) + 0.5), layout="constrained")
+        grid = figure.subplots(len(changes), 7, squeeze=False, height_ratios=heights)
         for row, (name, moved) in zip(grid, changes.items(), strict=True):
             for column, (axes, each) in enumerate(zip(row, np.asarray(moved), strict=True)):
                 _draw_structure(axes, name, each / max(float(each.max()), 1e-12), column + 1)
-                if row is grid[0]:
-                    axes.set_title(f"input of {column + 1} changed", fontsize=10)
             row[0].set_ylabel(name)
+        for column, axes in enumerate(grid[0], start=1):
+            axes.set_title(f"input of {column} changed", fontsize=10)
     return figure
 
 
 def _draw_structure(axes: Axes, name: str, strength: np.ndarray, changed: int) -> None:
-    chain = "chain" in name
-    places = _CHAIN_PLACES if chain else _TREE_PLACES
-    for child, parent in _CHAIN_EDGES if chain else _TREE_EDGES:
-        x, y = zip(places[child], places[parent], strict=True)
-        axes.plot(x, np.multiply(y, 1.5), color=GREY, linewidth=1, zorder=1)
+    chain = name == "chain"
+    places, edges = (_CHAIN_PLACES, _CHAIN_EDGES) if chain else (_TREE_PLACES, _TREE_EDGES)
+    for child, parent in edges:
+        axes.plot(*zip(places[child], places[parent], strict=True), color=GREY, lw=1, zorder=1)
     for place, (x, y) in places.items():
         value = strength[place - 1]
-        axes.add_patch(
-            Circle(
-                (x, 1.5 * y), 0.46, zorder=2,
-                facecolor=_WARM(0.15 + 0.6 * value) if value > 0 else "white",
-                edgecolor=BLACK if place == changed else GREY,
-                linewidth=2.6 if place == changed else 0.8,
-            )
-        )  # fmt: skip
-        said = f"{place}" if value == 0 else f"{place}\n{value:.2f}".replace("0.", ".")
-        axes.text(x, 1.5 * y, said, ha="center", va="center", fontsize=6, linespacing=0.9)
-    axes.set(xlim=(-0.6, 6.6), ylim=(-0.7, 3.7), xticks=[], yticks=[], aspect="equal")
+        ring = {"edgecolor": BLACK, "linewidth": 2.6} if place == changed else {"edgecolor": GREY}
+        colour = _WARM(0.1 + 0.45 * value) if value > 0 else "white"
+        axes.add_patch(Circle((x, y), 0.46, zorder=2, facecolor=colour, **ring))
+        if value > 0:
+            said = f"{value:.2f}".removeprefix("0") if value < 0.995 else "1"
+            axes.text(x, y, said, ha="center", va="center", fontsize=7.5)
+        axes.text(x, y - 0.8, f"{place}", ha="center", va="center", fontsize=7.5, color=GREY)
+    top = max(y for _, y in places.values())
+    axes.set(xlim=(-0.6, 6.6), ylim=(-1.1, top + 0.6), xticks=[], yticks=[], aspect="equal")
     axes.grid(False)
     for spine in axes.spines.values():
         spine.set_visible(False)
@@ -231,7 +232,7 @@ def plot_head_to_tail(shares: ArrayLike, bias: ArrayLike, embedding: ArrayLike) 
         embedding: Where it must end, `(2,)`.
     """
     with mpl.rc_context(style()):
-        figure = Picture(figsize=(5.6, 4.4), layout="constrained")
+        figure = Picture(figsize=(6.4, 4.8), layout="constrained")
         axes = figure.subplots()
         start = np.asarray(bias, dtype=float)
         reach = [np.zeros(2), start]
@@ -239,10 +240,10 @@ def plot_head_to_tail(shares: ArrayLike, bias: ArrayLike, embedding: ArrayLike) 
             leaf = place % 2 == 1
             colour = BLUE if leaf else ORANGE
             _arrow(axes, start, start + share, colour, 2.2, "-" if leaf else "--")
-            middle = start + share / 2
-            axes.text(
-                *middle, f"{place}", ha="center", va="center", fontsize=9, color=BLACK,
-                bbox={"facecolor": "white", "edgecolor": colour, "pad": 1.2},
+            beside = np.array([-share[1], share[0]]) / max(float(np.hypot(*share)), 1e-12)
+            axes.annotate(
+                f"{place}", start + share / 2, xytext=11 * beside, textcoords="offset points",
+                ha="center", va="center", fontsize=10, color=BLACK,
             )  # fmt: skip
             start = start + share
             reach.append(start)
@@ -253,12 +254,11 @@ def plot_head_to_tail(shares: ArrayLike, bias: ArrayLike, embedding: ArrayLike) 
         )  # fmt: skip
         axes.plot([], [], color=BLUE, label="fragments 1 3 5 7")
         axes.plot([], [], "--", color=ORANGE, label="relations 2 4 6")
-        low, high = np.min(reach, axis=0), np.max(reach, axis=0)
-        room = 0.12 * (high - low).max()
-        axes.set(
-            xlim=(low[0] - room, high[0] + room), ylim=(low[1] - room, high[1] + room),
-            xlabel="first direction", ylabel="second direction", aspect="equal",
-        )  # fmt: skip
+        axes.update_datalim(reach)  # arrows do not count by themselves
+        axes.margins(0.12)
+        axes.autoscale_view()
+        axes.set(xlabel="first direction", ylabel="second direction")
+        axes.set_aspect("equal", adjustable="datalim")
         figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
