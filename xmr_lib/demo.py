@@ -78,5 +78,5 @@ def trees(smfea: Run) -> figures.Figure:
     return tree_figures.draw_predicted(
         open_image(few.image_files[0]), few.captions[item], nodes.referral[item],
         nodes.names("image", item), nodes.names("caption", item),
-        nodes.right("image")[item], nodes.right("caption")[item],
+        nodes.right("image")[item], nodes.right("caption")[item], nodes.known[item],
     )  # fmt: skip

@@ -162,7 +162,7 @@ def plot_shares_by_size(
         ylabel: What the shares are.
     """
     with mpl.rc_context(style()):
-        figure = Picture(figsize=(7, 3.6), layout="constrained")
+        figure = Picture(figsize=(7, 4), layout="constrained")
         axes = figure.subplots()
         for number, (name, each) in enumerate(shares.items()):
             line = np.median(np.asarray(each), axis=1)
@@ -171,7 +171,7 @@ def plot_shares_by_size(
             dash = (":", "-.")[number % 2]
             axes.axvline(at, color=BLACK, linewidth=1.2, linestyle=dash, label=name)
         axes.set(xlabel=xlabel, ylabel=ylabel, xscale="log", ylim=(-0.02, 1.05))
-        figure.legend(loc="outside right upper")
+        figure.legend(loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
 

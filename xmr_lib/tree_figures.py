@@ -1,0 +1,189 @@
+"""Referral trees and predicted trees as pictures (SMFEA Figs 1 and 4).
+
+Fragments and relations have a colour each, Null is faint. Where a tree is judged, right and wrong
+are told by a sign and a line style besides the colour.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from xmr_lib.figures import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    RIGHT,
+    VERMILION,
+    WRONG,
+    Picture,
+    _draw_image,
+    _styled,
+    _wrapped,
+)
+from xmr_lib.language.referral_tree import FRAGMENTS, ReferralTree
+
+# Where the seven places are drawn; the root is at the top.
+_AT = {1: (0, 0), 2: (1, 1), 3: (2, 0), 4: (3, 2), 5: (4, 0), 6: (5, 1), 7: (6, 0)}
+_EDGES = ((1, 2), (3, 2), (5, 6), (7, 6), (2, 4), (6, 4))
+Nodes = Sequence[str | None] | ReferralTree
+
+
+def place_tree(
+    axes: Axes, nodes: Nodes, title: str = "", right: Sequence[bool | None] | None = None
+) -> None:
+    """Draws one tree into axes.
+
+    Args:
+        axes: Where.
+        nodes: What stands at the places 1 to 7.
+        title: Above the tree.
+        right: For each place True or False where it is judged, None where not; without it nodes
+            are coloured by what they are.
+    """
+    nodes = nodes.nodes if isinstance(nodes, ReferralTree) else tuple(nodes)
+    axes.set(xlim=(-0.75, 6.75), ylim=(-0.45, 2.5))
+    axes.axis("off")
+    if title:
+        axes.set_title(title, fontsize=10, parse_math=False)
+    for child, parent in _EDGES:
+        (x, y), (to_x, to_y) = _AT[child], _AT[parent]
+        there = nodes[child - 1] is not None and nodes[parent - 1] is not None
+        axes.plot((x, to_x), (y, to_y), color=GREY if there else "#D8D8D8", lw=1.2, zorder=1)
+    for place, (x, y) in _AT.items():
+        node, judged = nodes[place - 1], None if right is None else right[place - 1]
+        colour, sign, line = _look(place, node, right is not None, judged)
+        text = "Null" if node is None else textwrap.fill(_short(node), 11)
+        faint = node is None and judged is None
+        axes.text(
+            x, y, f"{sign}{text}", ha="center", va="center", fontsize=8.5, zorder=2,
+            parse_math=False, color="#A0A0A0" if faint else "black",
+            bbox={"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": colour,
+                  "linestyle": line, "linewidth": 1 if faint else 1.8},
+        )  # fmt: skip
+        axes.annotate(
+            str(place), (x, y), (0, -25 if "\n" in text else -19), textcoords="offset points",
+            ha="center", fontsize=6.5, color=GREY,
+        )  # fmt: skip
+
+
+def _look(place: int, node: str | None, judging: bool, right: bool | None) -> tuple[str, str, str]:
+    """Colour, sign and line style of a node."""
+    if judging:
+        if right is None:
+            return "#C4C4C4", "", "--" if node is None else "-"
+        return (GREEN, f"{RIGHT} ", "-") if right else (VERMILION, f"{WRONG} ", "--")
+    if node is None:
+        return "#C4C4C4", "", "--"
+    return (BLUE if place in FRAGMENTS else ORANGE), "", "-"
+
+
+def _short(text: str, longest: int = 24) -> str:
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+@_styled
+def draw_tree(
+    tree: Nodes, caption: str = "", right: Sequence[bool | None] | None = None
+) -> Picture:
+    """One tree with its caption above; arguments as for `place_tree`."""
+    figure = Picture(figsize=(6.6, 2.6), layout="constrained")
+    place_tree(figure.subplots(), tree, _wrapped(caption, 78), right)
+    return figure
+
+
+@_styled
+def draw_trees(trees: Sequence[Nodes], captions: Sequence[str], columns: int = 2) -> Picture:
+    """Several trees with their captions."""
+    rows = -(-len(trees) // columns)
+    figure = Picture(figsize=(5.6 * columns, 2.5 * rows), layout="constrained")
+    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in all_axes[len(trees) :]:
+        axes.axis("off")
+    for axes, tree, caption in zip(all_axes, trees, captions, strict=False):
+        place_tree(axes, tree, _wrapped(caption, 66))
+    return figure
+
+
+@_styled
+def draw_predicted(
+    picture: Any,
+    caption: str,
+    referral: ReferralTree,
+    image_names: Sequence[str | None],
+    caption_names: Sequence[str | None],
+    image_right: Sequence[bool],
+    caption_right: Sequence[bool],
+    known: Sequence[bool],
+) -> Picture:
+    """Both predicted trees beside the referral tree (SMFEA Fig. 4).
+
+    Args:
+        picture: The image.
+        caption: Its sentence.
+        referral: The sentence's own tree.
+        image_names: Categories that the image's tree predicts, place by place.
+        caption_names: Categories that the sentence's tree predicts.
+        image_right: Where the image's tree is right `(7,)`.
+        caption_right: Where the sentence's tree is right.
+        known: Places that are judged: the referral tree has a category there.
+    """
+    figure = Picture(figsize=(12, 5.6), layout="constrained")
+    axes = figure.subplot_mosaic(
+        [["photo", "referral"], ["image", "caption"]], height_ratios=(1, 1)
+    )
+    _draw_image(axes["photo"], picture, "")
+    axes["photo"].set_title("image")
+    place_tree(axes["referral"], referral, "referral tree (from the sentence)")
+    for name, title, nodes, right in (
+        ("image", "VCS-tree: predicted from the image", image_names, image_right),
+        ("caption", "TCS-tree: predicted from the sentence", caption_names, caption_right),
+    ):
+        judged = [bool(r) if k else None for r, k in zip(right, known, strict=True)]
+        n = sum(map(bool, known))
+        count = f"{sum(bool(j) for j in judged)} of {n} judged nodes right"
+        place_tree(axes[name], nodes, f"{title} – {count}", judged)
+    figure.suptitle(_wrapped(f"“{caption}”", 110), parse_math=False)
+    legend = f"{RIGHT} right   {WRONG} wrong   grey: not judged, the sentence's tree is Null there"
+    figure.supxlabel(legend, fontsize=9, color=GREY)
+    return figure
+
+
+@_styled
+def draw_structures(strengths: dict[str, np.ndarray] | None = None) -> Picture:
+    """Tree, chain and linear tree beside each other: who hears whom (SMFEA Fig. 1, Table 7).
+
+    Args:
+        strengths: Name -> how much each place counts `(7,)`, shown as the size of its circle.
+    """
+    figure = Picture(figsize=(11, 2.9), layout="constrained")
+    wiring = {
+        "tree: LSTM cells": (_AT, _EDGES),
+        "linear: the same, without gates": (_AT, _EDGES),
+        "chain: an LSTM in order": (
+            {place: (place - 1, 0.8) for place in range(1, 8)},
+            tuple((place, place + 1) for place in range(1, 7)),
+        ),
+    }
+    for axes, (title, (at, edges)) in zip(figure.subplots(1, 3), wiring.items(), strict=True):
+        axes.set(xlim=(-0.6, 6.6), ylim=(-0.5, 2.5), title=title)
+        axes.axis("off")
+        gated = not title.startswith("linear")
+        for child, parent in edges:
+            axes.annotate(
+                "", at[parent], at[child],
+                arrowprops={"arrowstyle": "-|>", "color": GREY, "shrinkA": 11, "shrinkB": 11,
+                            "linestyle": "-" if gated else "--", "lw": 1.5},
+            )  # fmt: skip
+        size = np.ones(7) if strengths is None else strengths[title.split(":")[0]]
+        for place, (x, y) in at.items():
+            colour = BLUE if place in FRAGMENTS else ORANGE
+            axes.scatter(x, y, 330 * size[place - 1] / size.max(), color=colour, zorder=2)
+            axes.text(x, y, str(place), ha="center", va="center", color="white", fontsize=9,
+                      weight="bold", zorder=3)  # fmt: skip
+    return figure
