@@ -242,7 +242,7 @@ def reproduce(
     from xmr_lib import reproduce as reproduction
 
     reproduction.show(table, source, seeds=seeds, scale=scale, backbone=backbone, regions=regions,
-                      rows=rows, extra=extra)  # fmt: skip
+                      rows=rows, extra=extra, transfer_to=transfer_to)  # fmt: skip
 
 
 def demo() -> None:

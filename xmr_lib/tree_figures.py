@@ -58,7 +58,7 @@ def place_tree(
     for place, (x, y) in _AT.items():
         node, judged = nodes[place - 1], None if right is None else right[place - 1]
         colour, sign, line = _look(place, node, right is not None, judged)
-        text = "Null" if node is None else textwrap.fill(_short(node), 11)
+        text = "Null" if node is None else _short(node)
         faint = node is None and judged is None
         axes.text(
             x, y, f"{sign}{text}", ha="center", va="center", fontsize=8.5, zorder=2,
@@ -83,8 +83,16 @@ def _look(place: int, node: str | None, judging: bool, right: bool | None) -> tu
     return (BLUE if place in FRAGMENTS else ORANGE), "", "-"
 
 
-def _short(text: str, longest: int = 24) -> str:
-    return text if len(text) <= longest else text[: longest - 1] + "…"
+def _short(text: str, width: int = 12) -> str:
+    """At most two lines that fit into a box; what is left out shows as "…".
+
+    >>> _short("skateboarding instructor")
+    'skateboardi…\\ninstructor'
+    >>> _short("black leather jacket")
+    'black\\nleather…'
+    """
+    words = [word if len(word) <= width else f"{word[: width - 1]}…" for word in text.split()]
+    return textwrap.fill(" ".join(words), width, max_lines=2, placeholder="…")
 
 
 @_styled

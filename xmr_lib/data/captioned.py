@@ -152,7 +152,8 @@ def load(
     """Reads images and captions.
 
     Args:
-        source: "toy" for the drawn scenes; else an annotation file, or a folder that holds one
+        source: "toy" for the drawn scenes, "toy:sketch" for the same in another style (see
+            `xmr_lib.data.toy_styles`); else an annotation file, or a folder that holds one
             (or MS-COCO's several `captions_*.json`, which are joined).
         format: One of `FORMATS`; None: recognised from what lies there.
         protocol: Which images are for training, validation and test: "karpathy", "rfe" or None,
@@ -175,10 +176,11 @@ def load(
     >>> flickr.split("val").n_images  # doctest: +SKIP
     1000
     """
-    if str(source) == "toy" and not Path(source).exists():
+    kind, _, style = str(source).partition(":")
+    if kind == "toy" and not Path(source).exists():
         from xmr_lib.data import toy
 
-        return toy.load()
+        return toy.load(style=style or "plain")
     if format is not None and format not in READERS:
         raise UnknownNameError("annotation format", format, FORMATS)
     if on_problem not in ("raise", "skip"):

@@ -23,7 +23,8 @@ from xmr_lib.data.toy_captions import write
 from xmr_lib.data.toy_drawing import draw_scene
 from xmr_lib.data.toy_layout import compose
 from xmr_lib.data.toy_scenes import Scene
-from xmr_lib.errors import DataError
+from xmr_lib.data.toy_styles import STYLES, redraw, rewrite
+from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.paths import cache_dir
 
 VERSION = 3  # to be raised whenever scenes, captions or drawings change
@@ -35,6 +36,7 @@ def load(
     n_test: int = 1000,
     seed: int = 0,
     folder: Path | str | None = None,
+    style: str = "plain",
 ) -> captioned.CaptionedImages:
     """The toy scenes, drawn into `folder` unless they lie there already.
 
@@ -44,15 +46,20 @@ def load(
         n_test: test scenes.
         seed: scene i of a split depends on this, the split and i only, not on the numbers above.
         folder: where they are kept; by default in the cache, by version, sizes and seed.
+        style: one of `toy_styles.STYLES`: how they are drawn and described.
 
     Raises:
+        UnknownNameError: no such style.
         DataError: `folder` exists and holds something else.
     """
+    if style not in STYLES:
+        raise UnknownNameError("style of toy scenes", style, STYLES)
     sizes = {"train": n_train, "val": n_val, "test": n_test}
-    name = f"toy-{VERSION}-{n_train}-{n_val}-{n_test}-{seed}"
+    kind = "toy" if style == "plain" else f"toy-{style}"
+    name = f"{kind}-{VERSION}-{n_train}-{n_val}-{n_test}-{seed}"
     folder = Path(folder) if folder is not None else cache_dir() / name
     if not (folder / "scenes.json").is_file():
-        _make(folder, name, sizes, seed)
+        _make(folder, name, sizes, seed, style)
     elif (made := _read_json(folder)["name"]) != name:
         raise DataError(f"{folder} holds the scenes {made}, not {name}: give another folder.")
     return captioned.load(folder)
@@ -71,7 +78,7 @@ def _read_json(folder: Path) -> dict:
         raise DataError(f"{file} cannot be read ({error}): delete {folder}.") from error
 
 
-def _make(folder: Path, name: str, sizes: dict[str, int], seed: int) -> None:
+def _make(folder: Path, name: str, sizes: dict[str, int], seed: int, style: str) -> None:
     """Draw and write everything beside `folder`, then move it there in one step."""
     if folder.exists() and any(folder.iterdir()):
         raise DataError(f"{folder} is not empty and holds no toy scenes: give another folder.")
@@ -81,7 +88,9 @@ def _make(folder: Path, name: str, sizes: dict[str, int], seed: int) -> None:
         (part / "images").mkdir()
         seeds = {f"{split}_{i:05d}.png": (split, f"{seed}/{split}/{i}")
                  for split, n in sizes.items() for i in range(n)}  # fmt: skip
-        made = _draw_all([(seed, str(part / "images" / file)) for file, (_, seed) in seeds.items()])
+        made = _draw_all(
+            [(seed, str(part / "images" / file), style) for file, (_, seed) in seeds.items()]
+        )
         with (part / "captions.csv").open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(("image", "caption", "split"))
@@ -99,14 +108,14 @@ def _make(folder: Path, name: str, sizes: dict[str, int], seed: int) -> None:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _draw_one(job: tuple[str, str]) -> tuple[list[str], dict]:
-    seed, file = job
+def _draw_one(job: tuple[str, str, str]) -> tuple[list[str], dict]:
+    seed, file, style = job
     scene = compose(seed)
-    draw_scene(scene, seed).save(file, compress_level=3)
-    return write(scene, seed), scene.to_json()
+    redraw(draw_scene(scene, seed), style, seed).save(file, compress_level=3)
+    return rewrite(write(scene, seed), style), scene.to_json()
 
 
-def _draw_all(jobs: list[tuple[str, str]]) -> list[tuple[list[str], dict]]:
+def _draw_all(jobs: list[tuple[str, str, str]]) -> list[tuple[list[str], dict]]:
     """Captions and ground truth of all scenes, in order; two processes draw where they can."""
 
     def shown(results: Iterable) -> list:

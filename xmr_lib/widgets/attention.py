@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ from xmr_lib.cross_attention import attention_map
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.regions import Regions
 from xmr_lib.data.vocabulary import END, START, tokenize
-from xmr_lib.errors import DataError, MissingDependencyError
+from xmr_lib.errors import DataError
 from xmr_lib.figures import Picture
 from xmr_lib.lesson_figures_attention import plot_explorer
 from xmr_lib.runs import Run
+from xmr_lib.widgets.shared import Turns, ipywidgets_or_error, mime_bundle
 
 _NONE = -1  # no word, or no region, is chosen
 
@@ -120,7 +120,7 @@ class AttentionExplorer:
     seen: Look = field(init=False)
 
     def __post_init__(self) -> None:
-        widgets = _ipywidgets()
+        widgets = ipywidgets_or_error("xmr_lib.lesson_figures_attention.plot_explorer")
         self.seen = look(self.run, self.first_image, self.first_caption, self.data)
         wide = {"layout": widgets.Layout(width="46em"), "style": {"description_width": "8em"}}
         self.image = widgets.BoundedIntText(
@@ -141,7 +141,7 @@ class AttentionExplorer:
                 self.picture_box,
             ]
         )  # fmt: skip
-        self._busy = False
+        turns = Turns()
         self._offer_captions(self.first_caption)
         self._offer_parts()
         for control, changed in (
@@ -151,7 +151,7 @@ class AttentionExplorer:
             (self.word, self._new_word),
             (self.region, self._new_region),
         ):
-            control.observe(self._once(changed), names="value")
+            control.observe(turns(changed), names="value")
 
     def picture(self) -> Picture:
         """What is chosen now, as a figure."""
@@ -163,30 +163,11 @@ class AttentionExplorer:
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """The widget, and the picture of the moment for readers that show no widgets."""
-        shown = self.box._repr_mimebundle_(**options)
-        bundle = dict(shown[0] if isinstance(shown, tuple) else shown)
-        return {
-            **bundle,
-            "text/plain": f"attention explorer of {self.run.name}",
-            "image/png": base64.b64encode(self.picture_box.value).decode(),
-        }
+        name = f"attention explorer of {self.run.name}"
+        return mime_bundle(self.box, self.picture_box.value, name, **options)
 
     def _chosen(self) -> tuple[int, int]:
         return self.word.value, self.region.value
-
-    def _once(self, changed: Any) -> Any:
-        """Controls that set each other must not answer each other."""
-
-        def answer(_: Any) -> None:
-            if self._busy:
-                return
-            self._busy = True
-            try:
-                changed()
-            finally:
-                self._busy = False
-
-        return answer
 
     def _new_image(self) -> None:
         self.own.value = ""
@@ -247,14 +228,3 @@ def _require_boxes(run: Run) -> None:
             f"{run.name}: the boxes of its regions are not known, so that attention cannot be "
             "drawn. Use regions that keep them: regions='grid', 'detector', or a bottom-up .tsv."
         )
-
-
-def _ipywidgets() -> Any:
-    try:
-        import ipywidgets
-    except ImportError:
-        raise MissingDependencyError(
-            "The explorer needs ipywidgets: `pip install ipywidgets`, then restart the notebook. "
-            "Without it, xmr_lib.lesson_figures_attention.plot_explorer draws the same picture."
-        ) from None
-    return ipywidgets

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Literal, get_args
@@ -14,13 +12,14 @@ from torch import Tensor
 
 from xmr_lib import rerank
 from xmr_lib.data.captioned import CaptionedImages
-from xmr_lib.errors import DataError, MissingDependencyError
+from xmr_lib.errors import DataError
 from xmr_lib.evaluation import RECALLS, Retrieval, evaluate_scores
 from xmr_lib.figures import Picture
 from xmr_lib.k_reciprocal import final_distance
 from xmr_lib.lesson_figures_rerank import Answer, Answers, plot_explorer
 from xmr_lib.rerank import Settings
 from xmr_lib.retriever import Retriever
+from xmr_lib.widgets.shared import Turns, ipywidgets_or_error, mime_bundle
 
 Queries = Literal["images", "captions"]
 KEPT = 3  # fits that are kept: three tables of distances each
@@ -167,7 +166,7 @@ class RerankExplorer:
     box: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        widgets = _ipywidgets()
+        widgets = ipywidgets_or_error("xmr_lib.widgets.rerank.Reranking(run).picture(settings)")
         self._png = self._drawn()  # a wrong query is told before there are controls
         begin = self.settings
         look = {"continuous_update": False, "layout": widgets.Layout(width="30em")}
@@ -188,9 +187,9 @@ class RerankExplorer:
         self.box = widgets.VBox(
             [self.k1, self.k2, self.lam, self.side, self.number, self.picture_box]
         )
-        self._busy = False
+        turns = Turns()
         for control in (self.k1, self.k2, self.lam, self.side, self.number):
-            control.observe(self._once(self._read), names="value")
+            control.observe(turns(self._read), names="value")
 
     def picture(self) -> Picture:
         """What is chosen now, as a figure."""
@@ -198,13 +197,8 @@ class RerankExplorer:
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """The widget, and the picture of the moment for readers that show no widgets."""
-        shown = self.box._repr_mimebundle_(**options)
-        bundle = dict(shown[0] if isinstance(shown, tuple) else shown)
-        return {
-            **bundle,
-            "text/plain": f"re-ranking explorer of {self.reranking.run.name}",
-            "image/png": base64.b64encode(self.picture_box.value).decode(),
-        }
+        name = f"re-ranking explorer of {self.reranking.run.name}"
+        return mime_bundle(self.box, self.picture_box.value, name, **options)
 
     def _drawn(self) -> bytes:
         return self.picture()._repr_png_()
@@ -214,20 +208,6 @@ class RerankExplorer:
         data = self.reranking.data
         return (data.n_images if self.queries == "images" else data.n_captions) - 1
 
-    def _once(self, changed: Callable[[], None]) -> Callable[[Any], None]:
-        """Controls that set each other's limits must not answer each other."""
-
-        def answer(_: Any) -> None:
-            if self._busy:
-                return
-            self._busy = True
-            try:
-                changed()
-            finally:
-                self._busy = False
-
-        return answer
-
     def _read(self) -> None:
         self.k2.max = self.k1.value + 1  # this may move k2
         self.settings = Settings(self.k1.value, self.k2.value, round(self.lam.value, 2))
@@ -235,15 +215,3 @@ class RerankExplorer:
         self.number.max = self._last()
         self.query = self.number.value
         self.picture_box.value = self._drawn()
-
-
-def _ipywidgets() -> Any:
-    try:
-        import ipywidgets
-    except ImportError:
-        raise MissingDependencyError(
-            "The explorer needs ipywidgets: `pip install ipywidgets`, then restart the notebook. "
-            "Without it, xmr_lib.widgets.rerank.Reranking(run).picture(settings) draws the same "
-            "picture."
-        ) from None
-    return ipywidgets
