@@ -162,6 +162,8 @@ def _top_images(query: str, answers: Mapping, k: int) -> Picture:
             _draw_image(axes, image, RIGHT if right else WRONG)
             sign, colour = (RIGHT, GREEN) if right else (WRONG, VERMILION)
             axes.set_title(f"{rank}  {sign}", fontsize=10, color=colour)
+        for axes in row[len(found) :]:
+            axes.axis("off")
         row[0].set_ylabel(model, fontsize=10)
         row[0].set(xticks=[], yticks=[])
     return figure

@@ -221,7 +221,7 @@ def draw_concept_graph(
         kinds: How many of the words are nouns, adjectives and verbs, in this order; then each
             kind has its colour, sign and part of the circle.
     """
-    counts, weights = np.asarray(counts), np.array(adjacency, dtype=float)
+    counts, weights = np.asarray(counts), np.asarray(adjacency, dtype=float)
     chosen = np.sort(np.argsort(-counts, kind="stable")[:n])  # kinds stay side by side
     weights = np.maximum(weights, weights.T)[np.ix_(chosen, chosen)]
     np.fill_diagonal(weights, 0)

@@ -84,12 +84,12 @@ def _look(place: int, node: str | None, judging: bool, right: bool | None) -> tu
 
 
 def _short(text: str, width: int = 12) -> str:
-    """At most two lines that fit into a box; what is left out shows as "…".
+    r"""At most two lines that fit into a box; what is left out shows as "…".
 
     >>> _short("skateboarding instructor")
-    'skateboardi…\\ninstructor'
+    'skateboardi…\ninstructor'
     >>> _short("black leather jacket")
-    'black\\nleather…'
+    'black\nleather…'
     """
     words = [word if len(word) <= width else f"{word[: width - 1]}…" for word in text.split()]
     return textwrap.fill(" ".join(words), width, max_lines=2, placeholder="…")
@@ -157,7 +157,7 @@ def draw_predicted(
         count = f"{sum(bool(j) for j in judged)} of {n} judged nodes right"
         place_tree(axes[name], nodes, f"{title} – {count}", judged)
     figure.suptitle(_wrapped(f"“{caption}”", 110), parse_math=False)
-    legend = f"{RIGHT} right   {WRONG} wrong   grey: not judged, the sentence's tree is Null there"
+    legend = f"{RIGHT} right   {WRONG} wrong   grey: not judged, Null or not in the dictionary"
     figure.supxlabel(legend, fontsize=9, color=GREY)
     return figure
 

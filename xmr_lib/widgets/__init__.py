@@ -8,7 +8,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_ROOMS = {"attention_explorer": "attention", "rerank_explorer": "rerank"}
+_ROOMS = {
+    "attention_explorer": "attention",
+    "rerank_explorer": "rerank",
+    "tree_explorer": "trees",
+    "tree_items": "tree_items",
+}
 
 __all__ = list(_ROOMS)
 

@@ -219,7 +219,7 @@ class TreeExplorer:
 
     def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
         """The widget, and the picture of the moment for readers that show no widgets."""
-        name = f"tree explorer of {len(self.items)} items"
+        name = f"tree explorer, items: {len(self.items)}"
         return mime_bundle(self.box, self.picture_box.value, name, **options)
 
     def _new_kind(self) -> None:

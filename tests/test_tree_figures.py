@@ -1,0 +1,174 @@
+"""Pictures of trees, of their encoder, and of concepts: what is drawn is what was given."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_hex
+from matplotlib.text import Annotation
+from PIL import Image
+
+from xmr_lib import lesson_figures_smfea as smfea
+from xmr_lib import lesson_figures_trees as draw
+from xmr_lib import tree_figures
+from xmr_lib.errors import DataError
+from xmr_lib.figures import BLUE, GREEN, ORANGE, VERMILION
+from xmr_lib.inside import PLACES, Contributions
+from xmr_lib.language.referral_tree import ReferralTree
+
+WALK = ReferralTree(("dog", None, None, "play with", "ball", None, None))
+PHOTO = Image.new("RGB", (12, 8), "grey")
+
+
+def boxes(axes):
+    """Text, colour and line of every node, place by place."""
+    found = [text for text in axes.texts if text.get_bbox_patch() is not None]
+    edges = [text.get_bbox_patch() for text in found]
+    return [
+        (text.get_text(), to_hex(edge.get_edgecolor()).upper(), edge.get_linestyle())
+        for text, edge in zip(found, edges, strict=True)
+    ]
+
+
+def numbers(axes):
+    return [t.get_text() for t in axes.texts if isinstance(t, Annotation)]
+
+
+def test_a_tree_shows_kinds_and_null():
+    (axes,) = tree_figures.draw_tree(WALK, "A dog plays with a $ball$").axes
+    found = boxes(axes)
+    assert [text for text, _, _ in found] == [
+        "dog", "Null", "Null", "play with", "ball", "Null", "Null",
+    ]  # fmt: skip
+    assert (found[0][1], found[3][1], found[4][1]) == (BLUE, ORANGE, BLUE)
+    assert [line == "--" for _, _, line in found] == [node is None for node in WALK.nodes]
+    assert numbers(axes) == list("1234567")
+    at = [text.get_position() for text in axes.texts if text.get_bbox_patch() is not None]
+    assert [x for x, _ in at] == list(range(7))  # in order from left to right
+    assert [y for _, y in at] == [0, 1, 0, 2, 0, 1, 0]
+    axes.figure.canvas.draw()  # "$" is no formula
+
+
+def test_judged_nodes_have_signs_lines_and_colours():
+    right = [True, None, None, False, True, None, None]
+    (axes,) = tree_figures.draw_tree(WALK, right=right).axes
+    found = boxes(axes)
+    assert found[0] == ("✓ dog", GREEN, "-")
+    assert found[3] == ("✗ play with", VERMILION, "--")
+    assert found[1][0] == "Null" and found[1][1] not in (GREEN, VERMILION)
+
+
+def test_a_grid_leaves_no_empty_frame():
+    figure = tree_figures.draw_trees([WALK] * 3, ["one", "two", "three"])
+    assert [axes.get_title() for axes in figure.axes] == ["one", "two", "three", ""]
+    assert not figure.axes[3].axison
+
+
+def test_predicted_trees_count_judged_nodes_only():
+    names = ("dog", "and", "cat", "run in", "ball", None, "water")
+    known = np.array([1, 0, 0, 1, 0, 0, 0], bool)  # "ball" is not in the dictionary
+    right = np.array([1, 0, 0, 0, 0, 0, 0], bool)
+    figure = tree_figures.draw_predicted(PHOTO, "x", WALK, names, names, right, right, known)
+    image = next(axes for axes in figure.axes if "VCS" in axes.get_title())
+    assert "1 of 2 judged" in image.get_title()
+    assert [text[:1] for text, _, _ in boxes(image)] == ["✓", "a", "c", "✗", "b", "N", "w"]
+
+
+def test_the_cell_names_every_equation_and_node():
+    tree, cell = draw.draw_flow("S").axes
+    said = " ".join(text.get_text() for text in cell.texts)
+    assert all(f"({equation})" in said for equation in range(5, 12))
+    assert "\\hat{S}_2" in said and "V" not in said
+    inputs = [text for text in numbers(tree) if text]
+    assert inputs == [f"$\\hat{{S}}_{place}$" for place in range(1, 8)]
+    tree.figure.canvas.draw()  # the formulas can be set
+
+
+def test_states_have_their_length_and_gates_their_mean():
+    hidden = np.zeros((7, 2))
+    hidden[3] = 3, -4
+    gate = np.full((7, 2), 0.25)
+    figure = draw.draw_states({"hidden": hidden, "input_gate": gate}, "a $dog$")
+    left, right = figure.axes[:2]
+    np.testing.assert_array_equal(left.images[0].get_array(), hidden)
+    assert (left.images[0].norm.vmin, left.images[0].norm.vmax) == (-4, 4)
+    assert (right.images[0].norm.vmin, right.images[0].norm.vmax) == (0, 1)
+    said = ["0.00"] * 3 + ["5.00"] + ["0.00"] * 3
+    assert [text.get_text() for text in left.texts] == [*said, "length"]
+    assert [text.get_text() for text in right.texts] == ["0.25"] * 7 + ["mean"]
+    assert [tick.get_text() for tick in left.get_yticklabels()] == list(PLACES)
+    draw.draw_states({"hidden": 0 * hidden}).canvas.draw()  # nothing there, no division by it
+
+
+def test_coverage_marks_what_is_kept():
+    counts, sizes = {"fragments": [1, 6, 3], "relations": [2, 2]}, {"fragments": 2, "relations": 9}
+    one, other = draw.draw_coverage(counts, sizes).axes
+    assert one.lines[0].get_ydata() == pytest.approx([60, 90, 100])
+    assert one.lines[2].get_xydata()[0] == pytest.approx([2, 90])
+    assert one.get_title() == "fragments: 2 kept, 90.0 %"
+    assert other.get_title() == "relations: there are only 2, 100.0 %"
+    with pytest.raises(DataError, match="no fragments to draw"):
+        draw.draw_coverage({"fragments": []}, {"fragments": 3})
+
+
+def test_graph_takes_the_most_frequent_and_draws_each_pair_once():
+    words, counts = ("a", "$b$", "c", "d"), [5, 9, 1, 7]
+    weights = np.eye(4)
+    weights[1, 0] = 0.5  # one direction is enough
+    weights[1, 3] = weights[3, 1] = 0.25
+    weights[2, 0] = 1  # c is too rare to be drawn
+    (axes,) = draw.draw_concept_graph(words, weights, counts, n=3, kinds=(2, 1, 1)).axes
+    assert [text.get_text() for text in axes.texts] == ["a", "$b$", "d"]
+    at = {text.get_text(): np.array(text.get_position()) / 1.06 for text in axes.texts}
+    ends = [line.get_xydata() for line in axes.lines]
+    np.testing.assert_allclose(ends, [[at["a"], at["$b$"]], [at["$b$"], at["d"]]], atol=1e-12)
+    assert axes.lines[0].get_linewidth() > axes.lines[1].get_linewidth()
+    dots = [each for each in axes.collections if isinstance(each, PathCollection)]
+    colours = [to_hex(dot.get_facecolor()[0]).upper() for dot in dots]
+    assert colours == [BLUE, BLUE, GREEN]  # d is a verb
+    axes.figure.canvas.draw()
+    draw.draw_concept_graph(words, np.eye(4), counts).canvas.draw()  # no neighbours at all
+
+
+def test_concept_weights_show_where_either_side_is_strong():
+    words, image, caption = ("a", "b", "c"), [0.7, 0.0, 0.1], [0.0, 0.5, 0.2]
+    left, right = draw.draw_concept_weights(words, image, caption, k=2).axes
+    assert [tick.get_text() for tick in left.get_yticklabels()] == ["b", "a"]  # strongest on top
+    assert [bar.get_width() for bar in left.patches] == [0.0, 0.7]
+    assert [bar.get_width() for bar in right.patches] == [0.5, 0.0]
+    assert left.get_xlim() == right.get_xlim()[::-1]  # mirrored, on one scale
+
+
+def test_node_accuracy_draws_the_three_columns():
+    frame = pd.DataFrame(
+        {"image": range(8), "caption": range(10, 18), "most frequent": range(20, 28)},
+        index=[*PLACES, "all"],
+    )
+    (axes,) = smfea.draw_node_accuracy(frame).axes
+    heights = [bar.get_height() for bar in axes.patches]
+    assert heights == [*range(7), *range(10, 17), *range(20, 27)]  # without "all"
+
+
+def test_divergence_and_contributions_draw_what_is_given():
+    (axes,) = smfea.draw_divergence(np.arange(7), np.arange(7) / 2).axes
+    assert [bar.get_height() for bar in axes.patches] == [*range(7), *(np.arange(7) / 2)]
+    nodes = np.linspace(-0.1, 0.2, 7)
+    found = Contributions(0.5, {"instance": 0.3}, {"instance": 0.4}, nodes, 2 * nodes)
+    parts, seven = smfea.draw_contributions(found).axes
+    assert [bar.get_height() for bar in parts.patches] == [0.3, 0.4]
+    assert [bar.get_height() for bar in seven.patches] == pytest.approx([*nodes, *(2 * nodes)])
+
+
+def test_top3_frames_right_and_wrong_in_both_directions():
+    found = {"SMFEA": [(PHOTO, True), (PHOTO, False)], "VSE++": [(PHOTO, False)]}
+    figure = smfea.draw_top3("a $dog$", found)
+    signs = [axes.get_title()[-1:] for axes in figure.axes]
+    assert signs == ["✓", "✗", "", "✗", "", ""]
+    assert [axes.axison for axes in figure.axes] == [bool(sign) for sign in signs]
+    lines = [axes.spines["left"].get_linestyle() for axes in figure.axes[:2]]
+    assert lines[0] != lines[1]
+    figure.canvas.draw()
+    _, listing = smfea.draw_top3(PHOTO, {"SMFEA": [("a $dog$", False), ("a cat", True)]}).axes
+    said = [text.get_text() for text in listing.texts]
+    assert said == ["SMFEA", "1  ✗", "a $dog$", "2  ✓", "a cat"]
+    listing.figure.canvas.draw()

@@ -1,0 +1,70 @@
+"""What the tree explorer shows of a run: predicted trees, answers and shares of some captions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from xmr_lib import inside
+from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.retriever import Retriever
+from xmr_lib.runs import Run
+from xmr_lib.widgets.trees import TreeItem
+
+
+def tree_items(
+    run: Run, captions: Sequence[int] | None = None, data: CaptionedImages | None = None
+) -> list[TreeItem]:
+    """Items for `xmr_lib.widgets.tree_explorer`.
+
+    Args:
+        run: A finished run of SMFEA with trees.
+        captions: Positions of captions of `data`; by default twelve, evenly spaced.
+        data: The reported split by default.
+
+    Raises:
+        DataError: The run has no trees.
+    """
+    inside.require_trees(run)
+    data = run.report if data is None else data
+    if captions is None:
+        captions = np.linspace(0, data.n_captions - 1, min(12, data.n_captions)).astype(int)
+    nodes = inside.predict_nodes(run, data)
+    return [_item(run, data, nodes, int(caption)) for caption in captions]
+
+
+def _item(run: Run, data: CaptionedImages, nodes: inside.NodePredictions, caption: int) -> TreeItem:
+    image = int(data.image_of_caption[caption])
+    return TreeItem(
+        picture=data.image_files[image],
+        caption=data.captions[caption],
+        referral=nodes.referral[caption],
+        image_names=nodes.names("image", caption),
+        caption_names=nodes.names("caption", caption),
+        image_right=nodes.right("image")[caption],
+        caption_right=nodes.right("caption")[caption],
+        top3_captions=top_captions(run, image, data),
+        top3_images=top_images(run, caption, data),
+        contributions=inside.contributions(run, caption, data),
+        known=nodes.known[caption],
+    )
+
+
+def top_images(
+    run: Retriever, caption: int, data: CaptionedImages | None = None, k: int = 3
+) -> list[tuple]:
+    """The first images of a caption's search: file, and whether it is the caption's own."""
+    data = run.report if data is None else data
+    own = data.image_of_caption[caption]
+    hits = run.search_images(data.captions[caption], k, data)
+    return [(hit.image_file, hit.index == own) for hit in hits]
+
+
+def top_captions(
+    run: Retriever, image: int, data: CaptionedImages | None = None, k: int = 3
+) -> list[tuple]:
+    """The first captions of an image's search: caption, and whether it is the image's own."""
+    data = run.report if data is None else data
+    hits = run.search_captions(int(image), k, data)
+    return [(hit.caption, data.image_of_caption[hit.index] == image) for hit in hits]
