@@ -18,13 +18,13 @@ PHOTO = Image.new("RGB", (12, 8), "grey")
 NAMES = ("dog", "and", "cat", "run in", "ball", None, "water")
 RIGHT = np.array([1, 0, 0, 0, 1, 0, 0], bool)
 BARE = TreeItem(
-    PHOTO, "A dog plays with a $ball$",
+    PHOTO, r"A dog plays with a $\b$",
     ReferralTree(("dog", None, None, "play with", "ball", None, None)), NAMES, NAMES, RIGHT, ~RIGHT,
 )  # fmt: skip
 FOUND = replace(
     BARE,
-    caption="found " + "and found again " * 20,
-    top3_captions=[("a $dog$ " * 40, True), ("a cat", False)],
+    caption=r"found $\b$ " + "and found again " * 20,
+    top3_captions=[(r"a dog $\b$ " * 40, True), ("a cat", False)],
     top3_images=[(PHOTO, True), (PHOTO, False), (PHOTO, False)],
     contributions=Contributions(0.5, {}, {}, np.linspace(-1, 1, 7), np.zeros(7)),
 )
@@ -74,7 +74,7 @@ def test_the_filter_offers_its_kind_only():
     assert [number for _, number in explorer.item.options] == [1]
     assert explorer.shown is FOUND
     (label, _), *_ = explorer.item.options
-    assert label.startswith("2 ✓  found and") and label.endswith("…") and len(label) < 90
+    assert label.startswith(r"2 ✓  found $\b$ and") and label.endswith("…") and len(label) < 90
     explorer.kind.value = "failures"
     assert explorer.shown is HALF
     explorer.kind.value = "all"

@@ -1,0 +1,133 @@
+"""Referral trees: the rules' own examples, hand-written captions, and any text at all."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from referral_tree_cases import EXAMPLES, WRITTEN, places
+
+from xmr_lib.errors import UnknownNameError
+from xmr_lib.language.parsing import Chunk
+from xmr_lib.language.referral_tree import (
+    FRAGMENTS,
+    RELATIONS,
+    ReferralTree,
+    referral_tree,
+    tree_of_chunks,
+)
+from xmr_lib.language.trees import trees_of
+
+
+def share_of_right_nodes(trees) -> float:
+    wanted = [places(tree) for tree in WRITTEN.values()]
+    pairs = [
+        (one, other)
+        for nodes, tree in zip(wanted, trees, strict=True)
+        for one, other in zip(nodes, tree.nodes, strict=True)
+    ]
+    return sum(one == other for one, other in pairs) / len(pairs)
+
+
+@pytest.mark.parametrize("caption", EXAMPLES)
+def test_the_examples_of_the_rules_come_out_exactly(caption):
+    assert str(referral_tree(caption)) == EXAMPLES[caption]
+
+
+def test_hand_written_trees():
+    """343 nodes of 49 captions, written down before the code saw them."""
+    assert len(WRITTEN) >= 40
+    assert share_of_right_nodes([referral_tree(caption) for caption in WRITTEN]) >= 0.95
+
+
+@pytest.mark.skipif("NLTK_DATA" not in os.environ, reason="set NLTK_DATA to a folder with the data")
+def test_hand_written_trees_by_the_papers_tagger():
+    trees = [referral_tree(caption, tagger="nltk") for caption in WRITTEN]
+    assert share_of_right_nodes(trees) >= 0.88
+
+
+@pytest.mark.skipif(
+    not {"XMR_STANFORD_JAR", "XMR_STANFORD_GRAMMAR"} <= set(os.environ),
+    reason="set XMR_STANFORD_JAR and XMR_STANFORD_GRAMMAR to a Stanford parser",
+)
+def test_hand_written_trees_by_the_papers_parser(tmp_path, monkeypatch):
+    monkeypatch.setenv("XMR_CACHE", str(tmp_path))
+    assert share_of_right_nodes(trees_of(list(WRITTEN), parser="stanford")) >= 0.9
+
+
+CHUNKS = {
+    "dog": Chunk("fragment", "dog"), "ball": Chunk("fragment", "ball"),
+    "cat": Chunk("fragment", "cat"), "run": Chunk("verb", "run"),
+    "wearing": Chunk("participle", "wear"), "in": Chunk("preposition", "in"),
+    "on": Chunk("preposition", "on"), "and": Chunk("conjunction", "and"), "it": Chunk("other"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "tree"),
+    [
+        ("dog run ball in cat", "dog · – · – · run · ball · in · cat"),
+        ("dog and cat run", "dog · and · cat · run · – · – · –"),
+        ("dog wearing ball run", "dog · wear · ball · run · – · – · –"),
+        ("dog wearing ball", "dog · – · – · wear · ball · – · –"),  # no finite verb
+        ("dog in ball on cat", "dog · – · – · in · ball · on · cat"),  # no verb
+        ("dog and cat", "dog · – · – · and · cat · – · –"),  # neither verb nor preposition
+        ("dog cat ball run", "dog · – · cat · run · – · – · –"),  # nothing joins them
+        ("it run it in ball", "– · – · – · run · – · in · ball"),  # pronouns are never nodes
+        ("dog run in it ball", "dog · – · – · run · – · in · –"),  # what is not next does not move
+        ("dog", "dog · – · – · – · – · – · –"),
+        ("", "– · – · – · – · – · – · –"),
+    ],
+)
+def test_where_chunks_go(words, tree):
+    assert str(tree_of_chunks([CHUNKS[word] for word in words.split()])) == tree
+
+
+def test_places_are_numbered_from_one():
+    tree = ReferralTree(tuple("abcdefg"))
+    assert (tree[1], tree[4], tree[7]) == ("a", "d", "g")
+    assert sorted(FRAGMENTS + RELATIONS) == list(range(1, 8))
+    for wrong in (0, 8, -1):
+        with pytest.raises(IndexError, match="1 to 7"):
+            tree[wrong]
+    with pytest.raises(ValueError, match="7 places, not 2"):
+        ReferralTree(("a", None))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.text(max_size=80)
+    | st.lists(
+        st.sampled_from(["a", "dog's", "runs,", "(in)", "and", "!", "3", "it", "while", "to"]),
+        max_size=30,
+    ).map(" ".join)
+)
+def test_any_text_has_a_tree(text):
+    tree = referral_tree(text)
+    assert len(tree.nodes) == 7
+    assert all(node is None or node.strip() for node in tree.nodes)
+    assert tree == referral_tree(text)
+
+
+def test_a_long_caption_takes_linear_time():
+    words = "a small dog runs over the wet grass and the man in a red hat waves while "
+
+    def seconds(n: int) -> float:
+        text = words * n
+        started = time.perf_counter()
+        referral_tree(text)
+        return time.perf_counter() - started
+
+    seconds(5)
+    short, long = min(seconds(40) for _ in range(3)), seconds(625)  # 10,000 words
+    assert long < 60 * short  # a quadratic parser would take 244 times as long
+
+
+def test_unknown_parsers_are_told():
+    with pytest.raises(UnknownNameError, match="chunk"):
+        referral_tree("a dog", parser="chunks")
+    with pytest.raises(UnknownNameError, match="stanford"):
+        trees_of(["a dog"], parser="standford")

@@ -1,0 +1,77 @@
+"""Words, lemmas and tags of captions; what taggers of newspaper text get wrong is mended."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from xmr_lib.errors import DataError, UnknownNameError
+from xmr_lib.language import tagging
+from xmr_lib.language.tagging import load_tagger
+
+# word -> (lemma, tag), in a caption; written by hand
+EXPECTED = {
+    "Two young men are running through the wet leaves": {
+        "two": ("two", "CD"), "young": ("young", "JJ"), "men": ("man", "NNS"),
+        "are": ("be", "VBP"), "running": ("run", "VBG"), "through": ("through", "IN"),
+        "the": ("the", "DT"), "leaves": ("leaf", "NNS"),
+    },
+    "She gave her children a present": {
+        "she": ("she", "PRP"), "gave": ("give", "VBD"), "her": ("her", "PRP$"),
+        "children": ("child", "NNS"), "present": ("present", "NN"),
+    },
+    "A man jumping over stairs": {"jumping": ("jump", "VBG"), "stairs": ("stair", "NNS")},
+    "A man and a woman walk in the park": {"walk": ("walk", "VBP"), "park": ("park", "NN")},
+    "They go for a walk": {"walk": ("walk", "NN")},
+    "A surfer in jeans and sunglasses": {
+        "surfer": ("surfer", "NN"), "jeans": ("jeans", "NNS"),
+        "sunglasses": ("sunglasses", "NNS"),
+    },
+    "The boy's hat": {"boy's": ("boy", "NN"), "hat": ("hat", "NN")},
+    "A truck parks near a farmers market": {
+        "parks": ("park", "VBZ"), "farmers": ("farmer", "NNS"), "market": ("market", "NN"),
+    },
+    "собака и кошка 42 !": {"собака": ("собака", "FW"), "42": ("42", "CD"), "!": ("!", ".")},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("caption", EXPECTED)
+def test_words_lemmas_and_tags_by_hand(caption):
+    found = {token.word: (token.lemma, token.tag) for token in load_tagger()(caption)}
+    assert {word: found[word] for word in EXPECTED[caption]} == EXPECTED[caption]
+
+
+def test_a_clause_keeps_its_own_finite_verb():
+    """Nouns that could be verbs stay nouns where a verb is there already."""
+    found = {token.word: token.tag for token in load_tagger()("A man with runs watches two plays")}
+    assert found["plays"] == "NNS"
+
+
+def test_nothing_and_marks_only():
+    assert load_tagger()("") == ()
+    assert [token.tag for token in load_tagger()("... !")] == ["."] * 4
+
+
+def test_a_tagger_is_loaded_once_and_has_a_name():
+    assert load_tagger() is load_tagger("hanta")
+    with pytest.raises(UnknownNameError, match="hanta"):
+        load_tagger("hunta")
+
+
+def test_missing_nltk_data_says_how_to_get_it(monkeypatch):
+    import nltk
+
+    tagging.load_tagger.cache_clear()
+    monkeypatch.setattr(nltk.data, "path", ["/nowhere"])
+    monkeypatch.setattr(nltk, "pos_tag", lambda words: nltk.data.find("taggers/none"))
+    with pytest.raises(DataError, match=r"nltk\.downloader .*wordnet.*NLTK_DATA"):
+        load_tagger("nltk")
+    tagging.load_tagger.cache_clear()
+
+
+@pytest.mark.skipif("NLTK_DATA" not in os.environ, reason="set NLTK_DATA to a folder with the data")
+def test_nltk_gives_the_same_kind_of_tokens():
+    found = {t.word: (t.lemma, t.tag) for t in load_tagger("nltk")("Two dogs are running fast")}
+    assert found["dogs"] == ("dog", "NNS")
+    assert found["running"] == ("run", "VBG") and found["two"][1] == "CD"
