@@ -97,14 +97,11 @@ def test_places_are_numbered_from_one():
         ReferralTree(("a", None))
 
 
+WORDS = ("a", "dog's", "runs,", "(in)", "and", "!", "3", "it", "while", "to")
+
+
 @settings(max_examples=150, deadline=None)
-@given(
-    st.text(max_size=80)
-    | st.lists(
-        st.sampled_from(["a", "dog's", "runs,", "(in)", "and", "!", "3", "it", "while", "to"]),
-        max_size=30,
-    ).map(" ".join)
-)
+@given(st.text(max_size=80) | st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join))
 def test_any_text_has_a_tree(text):
     tree = referral_tree(text)
     assert len(tree.nodes) == 7

@@ -17,9 +17,9 @@ EXPECTED = {
         "are": ("be", "VBP"), "running": ("run", "VBG"), "through": ("through", "IN"),
         "the": ("the", "DT"), "leaves": ("leaf", "NNS"),
     },
-    "She gave her children a present": {
+    "She gave her children a book": {
         "she": ("she", "PRP"), "gave": ("give", "VBD"), "her": ("her", "PRP$"),
-        "children": ("child", "NNS"), "present": ("present", "NN"),
+        "children": ("child", "NNS"), "book": ("book", "NN"),
     },
     "A man jumping over stairs": {"jumping": ("jump", "VBG"), "stairs": ("stair", "NNS")},
     "A man and a woman walk in the park": {"walk": ("walk", "VBP"), "park": ("park", "NN")},
@@ -62,12 +62,12 @@ def test_a_tagger_is_loaded_once_and_has_a_name():
 def test_missing_nltk_data_says_how_to_get_it(monkeypatch):
     import nltk
 
-    tagging.load_tagger.cache_clear()
+    tagging._loaded.cache_clear()
     monkeypatch.setattr(nltk.data, "path", ["/nowhere"])
     monkeypatch.setattr(nltk, "pos_tag", lambda words: nltk.data.find("taggers/none"))
     with pytest.raises(DataError, match=r"nltk\.downloader .*wordnet.*NLTK_DATA"):
         load_tagger("nltk")
-    tagging.load_tagger.cache_clear()
+    tagging._loaded.cache_clear()
 
 
 @pytest.mark.skipif("NLTK_DATA" not in os.environ, reason="set NLTK_DATA to a folder with the data")

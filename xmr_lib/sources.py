@@ -21,8 +21,8 @@ class DataSource:
     """Where captioned images come from; enough to read them again.
 
     Attributes:
-        data: "toy", "toy:sketch", a folder or annotation file of captioned photographs, or a folder of
-            precomputed regions as SCAN's (`train_ims.npy`, `train_caps.txt`, …).
+        data: "toy", "toy:sketch", a folder or annotation file of captioned photographs, or a
+            folder of precomputed regions as SCAN's (`train_ims.npy`, `train_caps.txt`, …).
         images: Folder of the photographs, when they do not lie beside the annotations.
         format: Annotation format; by default recognised from what lies there.
         protocol: Named splits, such as "karpathy" or "rfe"; by default as the annotations say.

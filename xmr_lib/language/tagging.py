@@ -36,7 +36,6 @@ class Token:
 Tagger = Callable[[str], tuple[Token, ...]]
 
 
-@cache
 def load_tagger(name: str = "hanta") -> Tagger:
     """A function from a caption to its tokens; loaded once in a process.
 
@@ -52,6 +51,11 @@ def load_tagger(name: str = "hanta") -> Tagger:
     """
     if name not in TAGGERS:
         raise UnknownNameError("tagger", name, TAGGERS)
+    return _loaded(name)
+
+
+@cache
+def _loaded(name: str) -> Tagger:
     tag = _hanta() if name == "hanta" else _nltk()
     return lambda caption: _corrected(tag(tokenize(caption)))
 
@@ -102,7 +106,9 @@ def _token(word: str, lemma: str, c5: str) -> Token:
         return Token(word, word[:-2], "NN")
     if tag == "NNS" and word.endswith("er"):
         tag = "NN"  # HanTa takes a surfer for a plural
-    if word in _PLURAL_ONLY or tag in ("NN", "NNP", "FW"):
+    if tag == "NNS" and word == "leaves":
+        lemma = "leaf"  # HanTa says "leave"
+    elif word in _PLURAL_ONLY or tag in ("NN", "NNP", "FW"):
         lemma = word  # HanTa makes "surf" of a surfer
     elif tag == "NNS" and (lemma == word or (word.endswith("ers") and not lemma.endswith("er"))):
         lemma = _singular(word)
