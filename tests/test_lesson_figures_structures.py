@@ -21,7 +21,7 @@ def test_boxes_lie_where_the_shares_say(picture):
     assert first.get_bbox().bounds == pytest.approx((5.5, 7.5, 18, 16))  # 60 × 40 pixels
     assert first.get_linestyle() != second.get_linestyle()
     assert len({patch.get_linestyle() for patch in figure.axes[1].patches}) == 1
-    figure.canvas.draw()
+    figure.draw_without_rendering()
 
 
 def test_plane_shows_mean_and_attended():
@@ -31,7 +31,7 @@ def test_plane_shows_mean_and_attended():
     assert mean == [2, 1] and attended == [3, 0.5]
     said = [text.get_text() for text in axes.texts if text.get_text()]
     assert said == ["$a  0.25", "b  0.75"]
-    axes.figure.canvas.draw()  # "$a" is no formula
+    axes.figure.draw_without_rendering()  # "$a" is no formula
 
 
 def test_temperature_draws_weights_median_and_gradient():
@@ -72,7 +72,7 @@ def test_hearing_marks_who_moved_and_who_was_changed():
         assert [t.get_text() for t in axes.texts[:4]] == ["1", "1", ".50", "2"]
     heights = [sorted({round(c.center[1], 1) for c in axes.patches}) for axes in figure.axes[6:8]]
     assert heights == [[0, 1.5, 3], [0]]  # three layers, one row
-    draw.plot_hearing({"tree": np.zeros((7, 7))}).canvas.draw()  # nothing moved
+    draw.plot_hearing({"tree": np.zeros((7, 7))}).draw_without_rendering()  # nothing moved
 
 
 def test_arrows_end_where_the_sum_does():
@@ -86,4 +86,4 @@ def test_arrows_end_where_the_sum_does():
     assert arrows[-1].xy == pytest.approx(tuple(shares.sum(0) + bias))
     assert arrows[1].xyann == pytest.approx(arrows[0].xy)  # head to tail
     assert [text.get_text() for text in axes.texts if text.get_text()] == list("1234567")
-    figure.canvas.draw()
+    figure.draw_without_rendering()
