@@ -1,4 +1,4 @@
-# make demo       train VSE++ and RFE on the toy scenes, compare them, retrieve with them
+# make demo       train VSE++, RFE and SMFEA on the toy scenes, compare them, retrieve with them
 # make test       lint, unit tests, and all notebooks against their saved outputs
 # make lab        JupyterLab in notebooks/
 # make notebooks  execute all notebooks again and save their outputs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -79,7 +80,8 @@ def test_a_concept_that_never_occurs_divides_by_nothing():
 
 
 def test_counts_and_co_occurrence_by_hand():
-    with pytest.warns(UserWarning, match="5 words for 10 concepts"):
+    said = r"3 of 7 nouns, 1 of 2 adjectives\): 5 concepts instead of 10"
+    with pytest.warns(UserWarning, match=said):
         found = Concepts.build(TAGGED, 10)
     # nouns dog 3, ball 2, play 1; adjective red 1 (once a caption); verbs run 2 (10 // 10 = 1 kept)
     assert found.words == ("dog", "ball", "play", "red", "run")
@@ -89,7 +91,22 @@ def test_counts_and_co_occurrence_by_hand():
     for one, other, n in ((0, 4, 2), (0, 1, 1), (1, 3, 1), (1, 4, 1)):
         expected[one, other] = expected[other, one] = n
     assert found.together.tolist() == expected.tolist()
-    assert "be" not in found.words
+
+
+def test_too_few_words_of_every_kind_are_all_taken_but_auxiliaries():
+    auxiliaries = tokens("is/be/VBZ has/have/VBZ does/do/VBZ")
+    with pytest.warns(UserWarning, match="6 words for 30 concepts: all are taken"):
+        found = Concepts.build([*TAGGED, auxiliaries], 30)
+    assert found.words == ("dog", "ball", "play", "red", "run", "play")
+    assert not {"is", "has", "does"} & set(found.forms)
+
+
+def test_a_form_stands_for_what_it_mostly_was():
+    said = [tokens("walk/VBP walks/walk/VBZ"), tokens("walk/VBP"), tokens("walk/NN red/JJ")]
+    nouns = Concepts.build(said, 2, shares=(1, 1))
+    assert nouns.words == ("walk", "red")
+    assert nouns.forms == {"red": 1}  # "walk" mostly was the verb, which is no concept here
+    assert Concepts.build(said, 3, shares=(1, 1, 1)).forms == {"walk": 2, "walks": 2, "red": 1}
 
 
 def test_labels_are_read_off_the_words(recwarn):
@@ -134,7 +151,10 @@ def test_saved_concepts_come_back(tmp_path, recwarn):
     assert (again.together == found.together).all() and (again.counts == found.counts).all()
     (tmp_path / "broken.npz").write_bytes(b"PK nonsense")
     np.savez(tmp_path / "other.npz", a=1)
-    for name in ("missing", "broken", "other"):
+    replace(found, forms={"dog": 99}).save(tmp_path / "form.npz")
+    replace(found, kinds=(3, 1, 9)).save(tmp_path / "kinds.npz")
+    replace(found, counts=found.counts[1:]).save(tmp_path / "counts.npz")
+    for name in ("missing", "broken", "other", "form", "kinds", "counts"):
         with pytest.raises(DataError, match=name):
             Concepts.load(tmp_path / f"{name}.npz")
 
@@ -166,14 +186,18 @@ def test_glove_text_and_npz(tmp_path):
     assert load_glove(tmp_path / "v.npz", ["dog"]).tolist() == [[5, 6]]
 
 
+def test_spaces_at_the_end_of_lines_and_inside_names(tmp_path):
+    text = tmp_path / "glove.txt"
+    text.write_text("dog 1 2 \ncontact name@domain.com 7 7 \ncontact 3 4 \n", encoding="utf-8")
+    assert load_glove(text, ["dog", "contact"]).tolist() == [[1, 2], [3, 4]]
+
+
 def test_damaged_word_vectors_are_told(tmp_path):
     text = tmp_path / "glove.txt"
-    text.write_text("dog 1 2\ncat 1 x\n", encoding="utf-8")
-    with pytest.raises(DataError, match="line 2"):
-        load_glove(text, ["dog", "cat"])
-    text.write_text("dog 1 2\ncat 1\n", encoding="utf-8")
-    with pytest.raises(DataError, match="line 2"):
-        load_glove(text, ["dog", "cat"])
+    for damaged in ("cat 1 x", "cat 1", "cat", "cat 1 2 3", "cat nan 1"):
+        text.write_text(f"dog 1 2\n{damaged}\n", encoding="utf-8")
+        with pytest.raises(DataError, match=r"glove\.txt, line 2"):
+            load_glove(text, ["dog", "cat"])
     with pytest.raises(DataError, match="none of the 1 words"):
         load_glove(text, ["zebra"])
     with pytest.raises(DataError, match="No word vectors"):
@@ -181,3 +205,7 @@ def test_damaged_word_vectors_are_told(tmp_path):
     (tmp_path / "bad.npz").write_bytes(b"nonsense")
     with pytest.raises(DataError, match=r"bad\.npz"):
         load_glove(tmp_path / "bad.npz", ["dog"])
+    for vectors in (np.ones((2, 3)), np.ones(1), np.array([["a", "b"]]), np.array([[np.inf, 1]])):
+        np.savez(tmp_path / "bad.npz", words=np.array(["dog"]), vectors=vectors)
+        with pytest.raises(DataError, match=r"bad\.npz"):
+            load_glove(tmp_path / "bad.npz", ["dog"])

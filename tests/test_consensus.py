@@ -89,8 +89,14 @@ def test_weights_add_up_and_no_labels_share_equally():
 
 
 def test_one_item_in_training_is_finite():
+    """Without a batch the running statistics normalise it, as they do at test time."""
     model = attention(1).train()
-    assert torch.isfinite(model(INSTANCE[:1], CONCEPTS)).all()
+    before = model.items[1].running_mean.clone()
+    one = model(INSTANCE[:1], CONCEPTS)
+    assert torch.isfinite(one).all() and torch.equal(model.items[1].running_mean, before)
+    assert torch.isfinite(model(INSTANCE, CONCEPTS[:1])).all()  # a single concept neither
+    model.eval()
+    torch.testing.assert_close(model(INSTANCE[:1], CONCEPTS), model(INSTANCE, CONCEPTS)[:1])
 
 
 def consensus(**kwargs) -> Consensus:
@@ -108,16 +114,22 @@ def test_adjacency_and_vectors_are_not_trained_but_saved():
     torch.testing.assert_close(other.concepts(), model.concepts())
 
 
+def both_of(model: Consensus, instance: torch.Tensor, labels: torch.Tensor) -> tuple:
+    concepts = model.concepts()
+    return model.images(instance, concepts)[0], model.captions(instance, labels, concepts)[0]
+
+
 def test_gradients_in_float64():
     model = consensus(batch_norm=False).double()
     instance = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     labels = torch.eye(5, dtype=torch.float64)[:3]
 
-    def both(x):
-        concepts = model.concepts()
-        return model.images(x, concepts)[0], model.captions(x, labels, concepts)[0]
-
-    assert torch.autograd.gradcheck(both, (instance,))
+    assert torch.autograd.gradcheck(lambda x: both_of(model, x, labels), (instance,))
+    # and of all weights, with batch norm; gradcheck changes them in place
+    model = consensus().double()
+    assert torch.autograd.gradcheck(
+        lambda *_: both_of(model, instance.detach(), labels), tuple(model.parameters())
+    )
 
 
 def test_completed_labels_equal_a_plain_loop():
@@ -131,4 +143,5 @@ def test_completed_labels_equal_a_plain_loop():
         nearest = scores.topk(4).indices
         expected = torch.maximum(labels[i], (labels[nearest].mean(0) >= 0.5).float())
         assert torch.equal(found[i], expected)
+    assert torch.equal(complete_labels(labels.bool(), vectors, k=4), found.bool())
     assert torch.equal(complete_labels(labels[:1], vectors[:1]), labels[:1])

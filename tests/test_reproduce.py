@@ -46,7 +46,7 @@ def made_up(monkeypatch):
         )
 
     def run(recipe, data, *, seed, features, root, regions):
-        assert (features == "regions") == (recipe.attention is not None)
+        assert (features == "regions") == recipe.of_regions
         calls.append((recipe, seed))
         return made(recipe.name, seed, 2.0)
 
@@ -205,11 +205,12 @@ def test_table_without_any_recipe(made_up, tmp_path, monkeypatch):
         go("smfea-5", tmp_path)
 
 
-def test_show_prints_measured_or_only_printed(made_up, tmp_path, capsys):
+def test_show_prints_measured_beside_printed(made_up, tmp_path, capsys):
     reproduce.show("rfe-8", made_up_data(), features=object(), out=tmp_path, seeds=(0, 1))
     printed = capsys.readouterr().out
     assert "422.8" in printed and "rfe-8-toy.png" in printed
-    reproduce.show("smfea-7")
+    options = {"features": object(), "out": tmp_path, "seeds": (0,)}
+    reproduce.show("smfea-7", made_up_data(), **options)
     assert "SMFEA Table 7" in capsys.readouterr().out
 
 

@@ -47,9 +47,7 @@ def folders(scenes, monkeypatch):
     monkeypatch.setenv("XMR_RUNS", str(place / "runs"))
 
 
-@pytest.mark.parametrize(
-    "recipe", ["VSE++", "SCAN t-i AVG", pytest.param("SMFEA", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("recipe", ["VSE++", "SCAN t-i AVG", "SMFEA"])
 def test_the_other_pictures_by_the_runs_own_weights_and_words(scenes, recipe):
     plain, sketch = scenes
     run = runs.run(recipe, plain, **SIZES)

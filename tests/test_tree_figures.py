@@ -168,6 +168,21 @@ def test_divergence_and_contributions_draw_what_is_given():
     assert [bar.get_height() for bar in seven.patches] == pytest.approx([*nodes, *(2 * nodes)])
 
 
+def test_betas_leave_a_gap_where_a_number_is_missing():
+    recalls = {f"printed_{name}": [10.0, 20.0] for name in "abcdef"}
+    recalls["printed_f"] = [10.0, np.nan]  # no sum of five
+    frame = pd.DataFrame(
+        {"method": ["[1, 0, 0]", "[0, 1, 0]"], **recalls, "printed_rsum": [np.nan, np.nan],
+         "measured_rsum": [np.nan, 300.0], "sd_rsum": [np.nan, 4.0]},
+    )  # fmt: skip
+    printed, measured = smfea.draw_betas(frame).axes
+    np.testing.assert_array_equal(printed.lines[0].get_xydata(), [[60, 1], [np.nan, 0]])
+    np.testing.assert_array_equal(measured.lines[0].get_xydata(), [[np.nan, 1], [300, 0]])
+    (bars,) = measured.collections
+    np.testing.assert_array_equal(bars.get_segments()[1], [[296, 0], [304, 0]])
+    assert [label.get_text() for label in printed.get_yticklabels()] == ["[1, 0, 0]", "[0, 1, 0]"]
+
+
 def test_top3_frames_right_and_wrong_in_both_directions():
     found = {"SMFEA": [(PHOTO, True), (PHOTO, False)], "VSE++": [(PHOTO, False)]}
     figure = smfea.draw_top3(DOG, found)

@@ -48,7 +48,7 @@ def draw_node_accuracy(accuracy: pd.DataFrame) -> Picture:
         xticks=places, xticklabels=_PLACES,
         ylabel="right nodes, %",
     )  # fmt: skip
-    axes.legend(fontsize=9)
+    figure.legend(loc="outside upper center", ncols=3, fontsize=9)  # bars may be of any height
     return figure
 
 
@@ -64,8 +64,8 @@ def draw_divergence(before: ArrayLike, after: ArrayLike) -> Picture:
     axes, places = figure.subplots(), np.arange(7)
     axes.bar(places - 0.2, before, 0.38, color="#C8C8C8", hatch="//", label="before training")
     axes.bar(places + 0.2, after, 0.38, color=BLUE, label="after")
-    axes.set(xticks=places, xticklabels=_PLACES, ylabel="D_KL(image || sentence), nats")
-    axes.legend()
+    axes.set(xticks=places, xticklabels=_PLACES, ylabel="D_KL(image || sentence)\nin nats")
+    figure.legend(loc="outside upper center", ncols=2, fontsize=9)
     return figure
 
 
@@ -133,7 +133,8 @@ def draw_contributions(found: Contributions) -> Picture:
     parts.set(ylabel="share of the cosine", title=f"parts of the cosine, {found.score:.2f} in all")
     nodes.set(title="nodes of the trees (eq. 14)")
     nodes.tick_params(axis="x", labelsize=8)
-    parts.legend(fontsize=8)
+    handles = parts.get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=2, fontsize=9)
     return figure
 
 
@@ -183,7 +184,8 @@ def _top_sentences(query: Any, answers: Mapping, k: int) -> Picture:
             sign, colour = (RIGHT, GREEN) if right else (WRONG, VERMILION)
             listing.text(0.0, top + 0.5, f"{rank}  {sign}", color=colour, va="center")
             listing.text(
-                0.1, top + 0.5, _wrapped(sentence, 66), va="center", fontsize=9, parse_math=False,
+                0.1, top + 0.5, _wrapped(sentence, 76, lines=3), va="center", fontsize=9,
+                parse_math=False,
             )  # fmt: skip
             top += 1
     return figure

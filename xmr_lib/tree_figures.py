@@ -90,9 +90,14 @@ def _short(text: str, width: int = 12) -> str:
     'skateboardi…\ninstructor'
     >>> _short("black leather jacket")
     'black\nleather…'
+    >>> _short("be skateboarding next to")
+    'be\nskateboardi…'
     """
     words = [word if len(word) <= width else f"{word[: width - 1]}…" for word in text.split()]
-    return textwrap.fill(" ".join(words), width, max_lines=2, placeholder="…")
+    first, *rest = textwrap.wrap(" ".join(words), width) or [" "]
+    if len(rest) > 1:  # the library's own placeholder would take a long second line with it
+        rest = [f"{rest[0][: width - 1].rstrip('…')}…"]
+    return "\n".join([first, *rest])
 
 
 @_styled

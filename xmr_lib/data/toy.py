@@ -14,6 +14,7 @@ import tempfile
 import textwrap
 from collections.abc import Iterable
 from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from tqdm.auto import tqdm
@@ -88,9 +89,8 @@ def _make(folder: Path, name: str, sizes: dict[str, int], seed: int, style: str)
         (part / "images").mkdir()
         seeds = {f"{split}_{i:05d}.png": (split, f"{seed}/{split}/{i}")
                  for split, n in sizes.items() for i in range(n)}  # fmt: skip
-        made = _draw_all(
-            [(seed, str(part / "images" / file), style) for file, (_, seed) in seeds.items()]
-        )
+        jobs = [(seed, str(part / "images" / file)) for file, (_, seed) in seeds.items()]
+        made = _draw_all(jobs, style)
         with (part / "captions.csv").open("w", encoding="utf-8", newline="") as file:
             rows = csv.writer(file, lineterminator="\n")
             rows.writerow(("image", "caption", "split"))
@@ -108,28 +108,29 @@ def _make(folder: Path, name: str, sizes: dict[str, int], seed: int, style: str)
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _draw_one(job: tuple[str, str, str]) -> tuple[list[str], dict]:
-    seed, file, style = job
+def _draw_one(style: str, job: tuple[str, str]) -> tuple[list[str], dict]:
+    seed, file = job
     scene = compose(seed)
     redraw(draw_scene(scene, seed), style, seed).save(file, compress_level=3)
     return rewrite(write(scene, seed), style), scene.to_json()
 
 
-def _draw_all(jobs: list[tuple[str, str, str]]) -> list[tuple[list[str], dict]]:
+def _draw_all(jobs: list[tuple[str, str]], style: str = "plain") -> list[tuple[list[str], dict]]:
     """Captions and ground truth of all scenes, in order; two processes draw where they can."""
 
     def shown(results: Iterable) -> list:
         return list(tqdm(results, total=len(jobs), desc="drawing toy scenes", unit="scene"))
 
+    draw = partial(_draw_one, style)
     if len(jobs) > 400:  # else starting processes takes longer than drawing
         try:
             # spawn: the same everywhere, and no fork of a process in which torch has threads
             context = multiprocessing.get_context("spawn")
             with ProcessPoolExecutor(2, mp_context=context) as pool:
-                return shown(pool.map(_draw_one, jobs, chunksize=50))
+                return shown(pool.map(draw, jobs, chunksize=50))
         except (BrokenExecutor, OSError, AssertionError):
             pass  # no processes here (sandbox, daemon, script without main guard): draw on
-    return shown(map(_draw_one, jobs))
+    return shown(map(draw, jobs))
 
 
 def contact_sheet(path: Path | str, *, seed: int = 0, columns: int = 4, rows: int = 3) -> Path:

@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 STYLES = ("plain", "sketch")
 
 # Strengths of a sketch. VSE++ trained on plain scenes keeps about a third of its rsum on these; the
-# pictures cost it three times as much as the words. White paper that shines through would leave it
+# pictures cost it three times what the words cost. White paper that shines through would leave it
 # hardly anything.
 _FADE, _INK, _GRAIN = 0.3, 0.6, 4
 

@@ -68,25 +68,26 @@ class ConceptAttention(nn.Module):
             instance: Items `(b, d)`.
             concepts: `(n_concepts, d)`.
         """
-        if self.training and len(instance) == 1:  # one item has no batch to be normalised over
-            items = self._alone(instance)
-        else:
-            items = self.items(instance)
+        items, concepts = _mapped(self.items, instance), _mapped(self.concepts, concepts)
         # score(i * c) for every pair, without all products at once: (i * w) @ c
         weighed = items * self.score.weight  # (b, d)
-        scores = weighed @ self.concepts(concepts).T + self.score.bias  # (b, n_concepts)
+        scores = weighed @ concepts.T + self.score.bias  # (b, n_concepts)
         return (SHARPNESS * scores).softmax(1)
 
-    def _alone(self, instance: Tensor) -> Tensor:
-        for layer in self.items:
-            if isinstance(layer, nn.BatchNorm1d):
-                instance = nn.functional.batch_norm(
-                    instance, layer.running_mean, layer.running_var, layer.weight, layer.bias,
-                    eps=layer.eps,
-                )  # fmt: skip
-            else:
-                instance = layer(instance)
-        return instance
+
+def _mapped(side: nn.Sequential, rows: Tensor) -> Tensor:
+    """`side(rows)`; a single row has no batch, so the running statistics normalise it."""
+    if len(rows) != 1:
+        return side(rows)
+    for layer in side:
+        if isinstance(layer, nn.BatchNorm1d):
+            rows = nn.functional.batch_norm(
+                rows, layer.running_mean, layer.running_var, layer.weight, layer.bias,
+                eps=layer.eps,
+            )  # fmt: skip
+        else:
+            rows = layer(rows)
+    return rows
 
 
 def mix_labels(scores: Tensor, labels: Tensor, ratio: float) -> Tensor:
@@ -156,7 +157,7 @@ def complete_labels(labels: Tensor, vectors: Tensor, k: int = 5, block: int = 51
     sentence keeps its own concepts, and takes those that at least half of its neighbours name.
 
     Args:
-        labels: Named concepts `(n, n_concepts)`.
+        labels: Named concepts `(n, n_concepts)`, of any dtype.
         vectors: Unit vectors of the same sentences `(n, d)`.
         k: Neighbours.
         block: Sentences compared at once with all others.
@@ -173,6 +174,6 @@ def complete_labels(labels: Tensor, vectors: Tensor, k: int = 5, block: int = 51
         rows = torch.arange(len(some), device=some.device)
         some[rows, start + rows] = float("-inf")  # not its own neighbour
         nearest = some.topk(k, dim=1).indices
-        shared = labels[nearest].mean(1)  # (block, n_concepts)
+        shared = labels[nearest].to(vectors).mean(1)  # (block, n_concepts)
         completed.append(torch.maximum(labels[start : start + block], (shared >= 0.5).to(labels)))
     return torch.cat(completed)

@@ -84,11 +84,9 @@ class Concepts:
             chosen += [c for c, _ in sorted(of_kind, key=lambda item: (-item[1], item[0]))[:n]]
         if not chosen:
             raise DataError("The captions hold no noun, adjective or verb: no concepts.")
+        kinds = tuple(sum(kind == k for _, kind in chosen) for k in range(len(shares)))
         if len(chosen) < n_concepts:
-            warnings.warn(
-                f"The captions have {len(chosen)} words for {n_concepts} concepts: all are taken.",
-                stacklevel=2,
-            )
+            warnings.warn(_shortage(kinds, wanted), stacklevel=2)
         number = {concept: i for i, concept in enumerate(chosen)}
         forms = {}
         for form, of_form in by_form.items():
@@ -97,7 +95,6 @@ class Concepts:
                 forms[form] = number[most]
         rows = [[number[c] for c in found if c in number] for found in named]
         together = _together(rows, len(chosen))
-        kinds = tuple(sum(kind == k for _, kind in chosen) for k in range(len(shares)))
         return cls(
             tuple(word for word, _ in chosen), kinds,
             np.array([counts[c] for c in chosen]), together, forms,
@@ -147,6 +144,8 @@ class Concepts:
         if counts.shape != (n,) or together.shape != (n, n):
             raise DataError(f"{path}: {n} words, but counts of shapes {counts.shape}, "
                             f"{together.shape}.")  # fmt: skip
+        if sum(kinds) != n or not all(0 <= i < n for i in forms.values()):
+            raise DataError(f"{path}: its kinds or its word forms do not fit its {n} words.")
         return cls(words, kinds, counts, together, forms)
 
 
@@ -155,6 +154,21 @@ def _split(n: int, shares: tuple[int, ...]) -> list[int]:
     parts = [n * share // sum(shares) for share in shares]
     parts[0] += n - sum(parts)
     return parts
+
+
+def _shortage(kinds: Sequence[int], wanted: Sequence[int]) -> str:
+    """What to say where the captions have fewer words than were asked for."""
+    short = [
+        f"{has} of {asked} {kind}s"
+        for kind, has, asked in zip(KINDS, kinds, wanted, strict=False)
+        if has < asked
+    ]
+    if len(short) == len(kinds):
+        return f"The captions have {sum(kinds)} words for {sum(wanted)} concepts: all are taken."
+    return (
+        f"The captions have too few words of a kind ({', '.join(short)}): {sum(kinds)} concepts "
+        f"instead of {sum(wanted)}."
+    )
 
 
 def _together(rows: Sequence[Sequence[int]], n: int) -> np.ndarray:

@@ -87,7 +87,7 @@ def load_glove(path: str | Path, words: Sequence[str]) -> np.ndarray:
         `(len(words), d)` float32.
 
     Raises:
-        DataError: The file is missing, or a line is not a word and numbers.
+        DataError: The file is missing, or a wanted word's line is not a word and finite numbers.
     """
     path = Path(path)
     if not path.is_file():
@@ -122,6 +122,8 @@ def _from_npz(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
         raise DataError(f"{path} needs arrays 'words' and 'vectors' ({error!r}).") from None
     if vectors.ndim != 2 or len(names) != len(vectors):
         raise DataError(f"{path}: {len(names)} words, but vectors of shape {vectors.shape}.")
+    if vectors.dtype.kind not in "iuf" or not np.isfinite(vectors).all():
+        raise DataError(f"{path}: 'vectors' must be finite numbers ({vectors.dtype}).")
     return {name: vectors[i] for i, name in enumerate(names) if name in wanted}
 
 
@@ -130,17 +132,28 @@ def _from_text(path: Path, wanted: set[str]) -> dict[str, np.ndarray]:
     dim = None
     with path.open(encoding="utf-8", errors="replace") as lines:
         for number, line in enumerate(tqdm(lines, desc="word vectors", unit="word"), start=1):
-            fields = line.rstrip("\n").split(" ")
+            fields = line.rstrip(" \r\n").split(" ")  # fastText ends its lines with a space
             if number == 1 and len(fields) == 2:
                 continue  # the counts that word2vec writes first
-            if fields[0] not in wanted:
+            if dim is None:
+                dim = len(fields) - 1
+            # GloVe's largest file has names with spaces: "contact name@domain.com 0.1 …"
+            spaced = len(fields) > dim + 1 and not _is_number(fields[1])
+            if fields[0] not in wanted or spaced:
                 continue
             try:
                 vector = np.array(fields[1:], dtype=np.float32)
             except ValueError:
                 vector = np.zeros(0)
-            if not len(vector) or (dim is not None and len(vector) != dim):
-                raise DataError(f"{path}, line {number}: not a word and {dim or 'its'} numbers.")
-            dim = len(vector)
+            if not len(vector) or len(vector) != dim or not np.isfinite(vector).all():
+                raise DataError(f"{path}, line {number}: not a word and {dim} finite numbers.")
             found.setdefault(fields[0], vector)
     return found
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
