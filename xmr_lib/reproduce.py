@@ -24,6 +24,7 @@ from xmr_lib.paper import PaperTable
 from xmr_lib.paths import figures_dir
 from xmr_lib.recipes import Composition, Scale
 from xmr_lib.retriever import Retriever
+from xmr_lib.sources import label_of, loaded
 from xmr_lib.table_rows import KnownFeatures, TrainedRows
 from xmr_lib.transfer import transfer
 
@@ -89,8 +90,8 @@ def reproduce(
     if not seeds:
         raise DataError("Give at least one seed.")
     source = runs.DataSource(str(data)) if isinstance(data, str | Path) else data
-    data = _loaded(source)
-    label = _label(source, data)
+    data = loaded(source)
+    label = label_of(source, data)
     toy = runs.is_toy(data)
     scale = scale or ("toy" if toy else "laptop")
     chosen = {
@@ -103,7 +104,7 @@ def reproduce(
         raise UnknownNameError(f"trainable row of {table}", unknown.pop(), trainable)
     known = KnownFeatures(source, data, backbone, regions, features)
     trained = TrainedRows(printed, source, known, scale, overrides, root)
-    target = _loaded(transfer_to)
+    target = loaded(transfer_to)
     measured: dict[str, list[Retrieval]] = {method: [] for method in chosen}
     at_home: dict[str, list[float]] = {method: [] for method in chosen}
     seconds: dict[str, list[float]] = {method: [] for method in chosen}
@@ -121,7 +122,7 @@ def reproduce(
     frame["seconds"] = [np.mean(seconds.get(method) or np.nan) for method in printed.methods]
     if target is not None:
         frame["at_home_rsum"] = [np.mean(at_home.get(m) or np.nan) for m in printed.methods]
-        label = f"{label}-to-{_label(transfer_to, target)}"
+        label = f"{label}-to-{label_of(transfer_to, target)}"
     where = data.name if target is None else f"{data.name} → {target.name}"
     frame.attrs["title"] = _title(printed, where, toy, scale, protocol, seeds)
     frame.attrs["notes"] = [
@@ -132,20 +133,16 @@ def reproduce(
 
 
 def show(table: str, data: str | Path | runs.DataSource = "toy", **options: Any) -> None:
-    """Prints what `reproduce` measures; tables without a recipe are printed as they are.
+    """Prints what `reproduce` measures.
 
     Args:
         table: Such as "rfe-6".
         data: As for `reproduce`.
         options: Further arguments of `reproduce`.
     """
-    printed = paper.table(table)
     if table == "rfe-5":
         frame = reproduce_times(data, **options)
         print(timing.to_text(frame))
-    elif not printed.has_recalls or not any(printed.recipe_of_row.values()):
-        print(printed)
-        return
     else:
         frame = reproduce(table, data, **options)
         print(to_text(frame))
@@ -213,7 +210,7 @@ def saved(table: str, label: str = "toy", folder: Path | None = None) -> pd.Data
     for column in ("recipe", "against", "verdict"):
         frame[column] = frame[column].fillna("")
     frame.attrs["title"] = f"{printed.title}\nprinted: {printed.dataset} · measured: " + (
-        "TOY NUMBERS from drawn scenes" if label == "toy" else label
+        "TOY NUMBERS from drawn scenes" if label.startswith("toy") else label
     )
     frame.attrs["notes"] = [
         f"{note.method + ': ' if note.method else ''}{note.text}" for note in printed.footnotes
@@ -245,6 +242,14 @@ def to_text(frame: pd.DataFrame) -> str:
     body = pd.DataFrame(lines).to_string(index=False)
     reading = [f"Differences are against {name}." for name in against if len(against) == 1]
     reading += [text for sign, text in SIGNS.values() if body.count(sign)]
+    if "at_home_rsum" in frame:
+        at_home = frame[frame["at_home_rsum"].notna()]
+        each = [
+            f"{m} {v:.1f}" for m, v in zip(at_home["method"], at_home["at_home_rsum"], strict=True)
+        ]
+        reading.append(
+            f"rsum of the same runs on the data they were trained on: {', '.join(each)}."
+        )
     return "\n".join([frame.attrs["title"], body, *reading, *frame.attrs["notes"]])
 
 
@@ -272,20 +277,6 @@ def joined(parts: Sequence[Retrieval]) -> Retrieval:
         part.image_of_caption + first for part, first in zip(parts, firsts, strict=False)
     ]
     return Retrieval(ranks("i2t"), ranks("t2i"), np.concatenate(image_of_caption))
-
-
-def _loaded(
-    source: str | Path | runs.DataSource | CaptionedImages | None,
-) -> CaptionedImages | None:
-    if isinstance(source, str | Path):
-        source = runs.DataSource(str(source))
-    return source.load() if isinstance(source, runs.DataSource) else source
-
-
-def _label(source: Any, data: CaptionedImages) -> str:
-    """What files are called after: "toy", "toy-sketch", or the data set's name."""
-    name = source.data if isinstance(source, runs.DataSource) else str(source)
-    return name.replace(":", "-") if name.partition(":")[0] == "toy" else data.name
 
 
 def _require_recipes(printed: PaperTable) -> None:
@@ -361,7 +352,9 @@ def _compared_with(method: str, chosen: dict[str, Composition]) -> str | None:
         "SMFEA",
     ]
     for name in near:
-        if name in row_of and row_of[name] != method:
+        if row_of.get(name) == method:
+            return method
+        if name in row_of:
             return row_of[name]
     return next(iter(row_of.values())) if not set(near[3:]) & set(row_of) else method
 
@@ -370,6 +363,7 @@ def _title(
     printed: PaperTable, name: str, toy: bool, scale: Scale, protocol: str, seeds: Sequence[int]
 ) -> str:
     what = "TOY NUMBERS from drawn scenes" if toy else name
+    what += f" ({name})" if toy and "→" in name else ""
     n = f"{len(seeds)} seed" + ("s" if len(seeds) > 1 else "")
     return (
         f"{printed.title}\n"

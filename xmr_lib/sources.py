@@ -65,6 +65,19 @@ class DataSource:
         return replace(self, **paths)
 
 
+def loaded(source: str | Path | DataSource | CaptionedImages | None) -> CaptionedImages | None:
+    """Captioned images, from wherever they come; None stays None."""
+    if isinstance(source, str | Path):
+        source = DataSource(str(source))
+    return source.load() if isinstance(source, DataSource) else source
+
+
+def label_of(source: str | Path | DataSource | CaptionedImages, data: CaptionedImages) -> str:
+    """What files about a data set are called after: "toy", "toy-sketch", or the data's name."""
+    name = source.data if isinstance(source, DataSource) else str(source)
+    return name.replace(":", "-") if name.partition(":")[0] == "toy" else data.name
+
+
 def is_toy(data: CaptionedImages) -> bool:
     """Whether these are the drawn toy scenes."""
     return data.name == "toy" or data.name.startswith("toy-")
