@@ -11,6 +11,7 @@ import pytest
 from xmr_lib.data.vocabulary import Vocabulary
 from xmr_lib.errors import DataError
 from xmr_lib.language import concepts as module
+from xmr_lib.language import word_vectors as vectors_module
 from xmr_lib.language.concepts import (
     Concepts,
     adjacency,
@@ -76,7 +77,8 @@ def test_golden_correlation_and_rescaling():
 
 def test_a_concept_that_never_occurs_divides_by_nothing():
     p = correlation(np.array([0, 2]), np.zeros((2, 2)))
-    assert np.isfinite(normalised_adjacency(adjacency(rescale(p)))).all()
+    assert p.tolist() == [[0, 0], [0, 0]]
+    assert normalised_adjacency(adjacency(rescale(p))).tolist() == [[1, 0], [0, 1]]
 
 
 def test_counts_and_co_occurrence_by_hand():
@@ -120,11 +122,11 @@ def test_labels_are_read_off_the_words(recwarn):
 
 
 def test_shares_and_ties():
-    tagged = [tokens(f"noun{i}/NN adj{i}/JJ verb{i}/VBZ") for i in range(9)]
-    found = Concepts.build(tagged, 20 // 2)
+    tagged = [tokens(f"noun{i}/NN adj{i}/JJ verb{i}/VBZ") for i in reversed(range(9))]
+    found = Concepts.build(tagged, 10)
     assert found.kinds == (7, 2, 1)
     assert found.words == (*(f"noun{i}" for i in range(7)), "adj0", "adj1", "verb0")
-    assert sum(Concepts.build(tagged, 9).kinds) == 9
+    assert Concepts.build(tagged, 9).kinds == (8, 1, 0)  # what rounding leaves are nouns
 
 
 def test_counting_in_blocks_equals_counting_one_by_one():
@@ -174,6 +176,38 @@ def test_words_in_the_same_contexts_get_similar_vectors():
     assert (vectors[4] == 0).all()
     np.testing.assert_allclose(np.linalg.norm(vectors[:4], axis=1), 1, rtol=1e-5)
     assert (caption_vectors(captions, forms, 5, dim=8) == vectors).all()
+
+
+def test_information_of_words_and_contexts_by_hand():
+    counts = np.array([[2.0, 0], [1, 1]])
+    # p(w, c) / (p(w) p(c)) = count * 4 / (row * column)
+    expected = [[np.log(2 * 4 / (2 * 3)), 0], [0, np.log(1 * 4 / (2 * 1))]]  # log(4 / 6) < 0
+    np.testing.assert_allclose(vectors_module._positive_information(counts), expected)
+
+
+def test_directions_point_the_same_way_everywhere():
+    """A decomposition may turn a direction round; the largest entry says which way is ours."""
+    for matrix in np.random.default_rng(0).random((5, 3, 4)):
+        reduced = vectors_module._reduced(matrix, 5)
+        assert (reduced[np.abs(reduced).argmax(0), range(5)] >= 0).all()
+        assert (reduced[:, 3:] == 0).all()  # three words have no more than three directions
+        twice = reduced @ reduced.T  # the root of `matrix @ matrix.T`
+        np.testing.assert_allclose(twice @ twice, matrix @ matrix.T)
+
+
+@pytest.mark.parametrize(
+    "captions, share",
+    [
+        (["same dog", "same cat"], True),
+        (["dog same", "cat same"], True),
+        (["dog xa xb xc same", "cat ya yb yc same"], True),
+        (["dog xa xb xc xd same", "cat ya yb yc yd same"], False),
+    ],
+)
+def test_contexts_are_on_both_sides_and_four_words_away(captions, share):
+    forms = {"dog": 0, "cat": 1, "car": 2}
+    vectors = caption_vectors([*captions, "other car"], forms, 3, dim=3)
+    assert (vectors[0] @ vectors[1] > 1e-4) == share
 
 
 def test_glove_text_and_npz(tmp_path):

@@ -114,6 +114,20 @@ def test_adjacency_and_vectors_are_not_trained_but_saved():
     torch.testing.assert_close(other.concepts(), model.concepts())
 
 
+def test_items_are_unit_mixtures_of_concepts_each_side_by_its_own_attention():
+    model = consensus().eval()
+    instance, labels = torch.randn(3, 4), torch.eye(5)[:3]
+    concepts = model.concepts()
+    seen = model.image_attention(instance, concepts)
+    named = mix_labels(model.text_attention(instance, concepts), labels, 0.35)
+    for (vectors, weights), expected in (
+        (model.images(instance, concepts), seen),
+        (model.captions(instance, labels, concepts), named),
+    ):
+        torch.testing.assert_close(weights, expected)
+        torch.testing.assert_close(vectors, l2norm(expected @ concepts))
+
+
 def both_of(model: Consensus, instance: torch.Tensor, labels: torch.Tensor) -> tuple:
     concepts = model.concepts()
     return model.images(instance, concepts)[0], model.captions(instance, labels, concepts)[0]

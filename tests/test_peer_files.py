@@ -79,6 +79,9 @@ def test_arrays_of_objects_are_refused(tmp_path):
     (tmp_path / "a.pkl").write_bytes(pickle.dumps({"x": [np.array([{}, []], dtype=object)]}))
     with pytest.raises(DataError, match="objects"):
         read_pickle(tmp_path / "a.pkl")
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(np.zeros(2, dtype="V8")))
+    with pytest.raises(DataError, match="objects"):
+        read_pickle(tmp_path / "a.pkl")
     mark = tmp_path / "executed"
     evil = np.array([Evil(os.system, f"touch {mark}")], dtype=object)
     (tmp_path / "b.pkl").write_bytes(pickle.dumps(evil))
@@ -164,10 +167,10 @@ def test_what_does_not_fit_is_told(tmp_path):
     folder(tmp_path, **{"f30k_adj_concepts.pkl": {"nums": 1}})
     with pytest.raises(DataError, match="adj_all"):
         load_peer_concepts(tmp_path)
-    lopsided = np.arange(16, dtype=np.int32).reshape(4, 4)
-    folder(tmp_path, **{"f30k_adj_concepts.pkl": {"nums": np.ones(4), "adj_all": lopsided}})
-    with pytest.raises(DataError, match="symmetric"):
-        load_peer_concepts(tmp_path)
+    for together in (np.triu(np.ones((4, 4)), 1), np.eye(4)):
+        folder(tmp_path, **{"f30k_adj_concepts.pkl": {"nums": np.ones(4), "adj_all": together}})
+        with pytest.raises(DataError, match="symmetric, with zeros on the diagonal"):
+            load_peer_concepts(tmp_path)
     (tmp_path / "f30k_adj_concepts.pkl").write_bytes(b"\x80\x02}q")
     with pytest.raises(DataError, match="cannot be read as a pickle"):
         load_peer_concepts(tmp_path)
