@@ -104,7 +104,10 @@ def reproduce(
         raise UnknownNameError(f"trainable row of {table}", unknown.pop(), trainable)
     known = KnownFeatures(source, data, backbone, regions, features)
     trained = TrainedRows(printed, source, known, scale, overrides, root)
-    target = loaded(transfer_to)
+    target = transfer_to
+    if isinstance(target, str | Path):
+        target = runs.DataSource(str(target))
+    goal = loaded(target)
     measured: dict[str, list[Retrieval]] = {method: [] for method in chosen}
     at_home: dict[str, list[float]] = {method: [] for method in chosen}
     seconds: dict[str, list[float]] = {method: [] for method in chosen}
@@ -113,7 +116,7 @@ def reproduce(
         found = trained.get(chosen[method], seed)
         if target is not None:
             at_home[method].append(found.metrics["rsum"])
-            found = transfer(found, target)
+            found = transfer(found, target)  # with its source: it may bring its own regions
         protocol = protocol or _protocol(printed, found.report.n_images)
         measured[method].append(_retrieval(found, chosen[method], protocol))
         seconds[method].append(found.seconds)
@@ -122,8 +125,9 @@ def reproduce(
     frame["seconds"] = [np.mean(seconds.get(method) or np.nan) for method in printed.methods]
     if target is not None:
         frame["at_home_rsum"] = [np.mean(at_home.get(m) or np.nan) for m in printed.methods]
-        label = f"{label}-to-{label_of(transfer_to, target)}"
-    where = data.name if target is None else f"{data.name} → {target.name}"
+        label = f"{label}-to-{label_of(target, goal)}"
+        toy = toy or runs.is_toy(goal)
+    where = data.name if goal is None else f"{data.name} → {goal.name}"
     frame.attrs["title"] = _title(printed, where, toy, scale, protocol, seeds)
     frame.attrs["notes"] = [
         f"{note.method + ': ' if note.method else ''}{note.text}" for note in printed.footnotes
