@@ -210,6 +210,11 @@ def test_contexts_are_on_both_sides_and_four_words_away(captions, share):
     assert (vectors[0] @ vectors[1] > 1e-4) == share
 
 
+def test_words_that_never_occur_get_zeros():
+    vectors = caption_vectors(["a dog runs in grass"] * 3, {"dog": 0, "runs": 2, "grass": 5}, 6, 8)
+    assert np.flatnonzero(vectors.any(1)).tolist() == [0, 2, 5]
+
+
 def test_glove_text_and_npz(tmp_path):
     text = tmp_path / "glove.txt"
     text.write_text("4 2\nthe 0 0\ndog 1 2\nfire 2 0\ntruck 0 4\n", encoding="utf-8")

@@ -225,3 +225,14 @@ def test_gradients_in_float64():
         return model.loss(replace(data, regions=x), negatives="all")["loss"]
 
     assert torch.autograd.gradcheck(loss, (regions,), atol=1e-4)
+
+
+def test_a_sharp_attention_over_concepts_keeps_cvse_finite():
+    model = made("CVSE")
+    with torch.no_grad():
+        model.consensus.image_attention.score.weight *= 1e4
+        assert (model.image_views(batch()).concept_weights == 0).any()
+    loss = model.loss(batch())["loss"]
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)

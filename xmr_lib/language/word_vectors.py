@@ -68,7 +68,10 @@ def _positive_information(counts: np.ndarray) -> np.ndarray:
 def _reduced(matrix: np.ndarray, dim: int) -> np.ndarray:
     """The `dim` strongest directions; each points where its largest entry is positive."""
     left, strength, _ = np.linalg.svd(matrix, full_matrices=False)
+    # Directions that are nothing but rounding would give words that never occur a vector.
+    strength[strength <= strength.max(initial=0) * max(matrix.shape) * np.finfo(float).eps] = 0
     reduced = left * np.sqrt(strength)
+    reduced[~matrix.any(1)] = 0
     signs = np.sign(reduced[np.abs(reduced).argmax(0), np.arange(reduced.shape[1])])
     reduced = (reduced * np.where(signs == 0, 1, signs))[:, :dim]
     return np.pad(reduced, ((0, 0), (0, dim - reduced.shape[1])))

@@ -220,7 +220,7 @@ class StructuredModel(RetrievalModel):
             parts["L_consensus"] = sum(rank(image.concepts, caption.concepts).values())
             loss = loss + concepts * parts["L_consensus"]
         if recipe.concept_kl_weight:
-            logs = (views.concept_weights.log() for views in (caption, image))
+            logs = (_log(views.concept_weights) for views in (caption, image))
             parts["KL_concepts"] = divergence(*logs).sum()  # text || image, as in CVSE's code
             loss = loss + recipe.concept_kl_weight * parts["KL_concepts"]
         if recipe.ce_weight:
@@ -247,6 +247,11 @@ class StructuredModel(RetrievalModel):
 
     def _reduced(self, each: Tensor) -> Tensor:
         return each.sum() if self.recipe.node_reduction == "sum" else each.mean()
+
+
+def _log(weights: Tensor) -> Tensor:
+    """Logarithm of weights, finite where a sharp attention has come down to 0."""
+    return weights.clamp(min=torch.finfo(weights.dtype).tiny).log()
 
 
 def _null_as_class(nodes: Tensor, n_fragments: int, n_relations: int) -> Tensor:
