@@ -134,3 +134,11 @@ def test_status_of_rows():
 def test_unknown_table_suggests_the_nearest():
     with pytest.raises(UnknownNameError, match="rfe-6"):
         paper.table("rfe6")
+
+
+def test_added_rows_keep_their_own_recipes():
+    names = ["SMFEA [1.0, 0.0, 0.0]", "VSE++", "CVSE", "SMFEA transductive"]
+    for table in ("smfea-5", "smfea-6", "smfea-7", "rfe-6"):
+        found = paper.with_rows(paper.table(table), names)
+        assert [found.recipe_of_row[name] for name in names] == names
+    assert found.mark("SMFEA transductive") == "transductive"

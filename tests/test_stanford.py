@@ -10,7 +10,7 @@ from xmr_lib.errors import DataError
 from xmr_lib.language import stanford
 from xmr_lib.language.parsing import chunks_of
 from xmr_lib.language.referral_tree import tree_of_chunks
-from xmr_lib.language.tagging import load_tagger
+from xmr_lib.language.tagging import Token, load_tagger
 
 # A parse as the parser prints it, and the tree that it should lead to.
 PARSED = {
@@ -20,8 +20,8 @@ PARSED = {
         "little girl · in · pink dress · climb up · stair · – · –",
     ),
     "the dog waits while the man throws a ball": (
-        "(ROOT (S (NP (DT the) (NN dog)) (VP (VBZ waits) (SBAR (IN while) (S (NP (DT the) (NN man)) "
-        "(VP (VBZ throws) (NP (DT a) (NN ball))))))))",
+        "(ROOT (S (NP (DT the) (NN dog)) (VP (VBZ waits) (SBAR (IN while) (S (NP (DT the) "
+        "(NN man)) (VP (VBZ throws) (NP (DT a) (NN ball))))))))",
         "dog · – · – · wait · – · throw · ball",
     ),
     "a dog is in front of a house": (
@@ -63,14 +63,19 @@ def test_parses_become_trees(java):
 
 
 def test_verbs_of_subordinate_clauses_are_not_finite(java):
-    tag = load_tagger()
-    caption = "a man holds a ball that bounces"
+    """No word but the parse says that "walks" stands in a clause of its own."""
+    words = ("the/DT", "dog/NN", "the/DT", "man/NN", "walks/VBZ", "sleeps/VBZ")
+    tokens = [
+        Token(word, word.removesuffix("s"), tag) for word, tag in (w.split("/") for w in words)
+    ]
     java(
-        "(ROOT (S (NP (DT a) (NN man)) (VP (VBZ holds) (NP (NP (DT a) (NN ball)) (SBAR (WHNP "
-        "(WDT that)) (S (VP (VBZ bounces))))))))\n"
+        "(ROOT (S (NP (NP (DT the) (NN dog)) (SBAR (S (NP (DT the) (NN man)) (VP (VBZ walks))))) "
+        "(VP (VBZ sleeps))))\n"
     )
-    (chunks,), _ = stanford.parse([tag(caption)])
-    assert [c.kind for c in chunks if "bounce" in c.text] == ["participle"]
+    (chunks,), _ = stanford.parse([tokens])
+    assert [(c.kind, c.text) for c in chunks if c.kind != "fragment"] == [
+        ("participle", "walk"), ("verb", "sleep"),
+    ]  # fmt: skip
 
 
 def test_captions_without_a_parse_go_the_other_way(java):
@@ -90,6 +95,9 @@ def test_what_goes_wrong_is_told(java, monkeypatch, tmp_path):
         stanford.parse(tagged)
     java("", code=1, error="OutOfMemoryError")
     with pytest.raises(DataError, match=r"exit code 1.*OutOfMemoryError"):
+        stanford.parse(tagged)
+    java("one\n", code=3)  # as many as wanted, and yet it failed
+    with pytest.raises(DataError, match="exit code 3"):
         stanford.parse(tagged)
     with pytest.raises(DataError, match="No jar at"):
         stanford.parse(tagged, jar=tmp_path / "nowhere.jar")

@@ -32,6 +32,7 @@ EXPECTED = {
     "A truck parks near a farmers market": {
         "parks": ("park", "VBZ"), "farmers": ("farmer", "NNS"), "market": ("market", "NN"),
     },
+    "Women at a farmers market": {"farmers": ("farmer", "NNS"), "market": ("market", "NN")},
     "собака и кошка 42 !": {"собака": ("собака", "FW"), "42": ("42", "CD"), "!": ("!", ".")},
 }  # fmt: skip
 

@@ -116,7 +116,8 @@ def _held(left: str | None, relation: str | None, right: str | None, scene: Scen
 def _relations_of_node() -> dict[str, frozenset[tuple[str, bool]]]:
     """A relation node's text -> relations it may mean, and whether subject and object are turned.
 
-    The writer's own phrases go through the parser, so that both speak the same language.
+    The writer's own phrases go through the parser, so that both speak the same language. Hence a
+    phrase that the parser garbles always in the same way is still understood, and is no error here.
     """
     found: dict[str, set[tuple[str, bool]]] = defaultdict(set)
     for name, words in _WORDS.items():

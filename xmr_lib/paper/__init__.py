@@ -216,7 +216,8 @@ def _recipe_name(name: str, method: str) -> str | None:
         return "avg-4-GRU-emb-avg-rerank"
     if name == "smfea-6" and bare == "[0.6, 0.2, 0.2]":
         return "SMFEA"
-    if name in ("smfea-5", "smfea-6", "smfea-7") and bare != "SMFEA":
+    of_smfea = name in ("smfea-5", "smfea-6", "smfea-7")
+    if of_smfea and bare.startswith(("w/o ", "[", "chain-", "linear-")):
         return f"SMFEA {bare}"
     return bare
 
