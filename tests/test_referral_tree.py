@@ -86,6 +86,16 @@ def test_where_chunks_go(words, tree):
     assert str(tree_of_chunks([CHUNKS[word] for word in words.split()])) == tree
 
 
+@pytest.mark.parametrize(
+    ("words", "relation"),
+    [("is next to", "next to"), ("is not next to", "next to"), ("is close to", "close to"),
+     ("is also outside of", "outside of"), ("stands next to", "stand next to")],
+)  # fmt: skip
+def test_prepositions_of_several_words_stay_whole_behind_a_verb(words, relation):
+    tree = referral_tree(f"A bike {words} a flower")
+    assert str(tree) == f"bike · – · – · {relation} · flower · – · –"
+
+
 def test_places_are_numbered_from_one():
     tree = ReferralTree(tuple("abcdefg"))
     assert (tree[1], tree[4], tree[7]) == ("a", "d", "g")

@@ -24,6 +24,11 @@ PARSED = {
         "(NN man)) (VP (VBZ throws) (NP (DT a) (NN ball))))))))",
         "dog · – · – · wait · – · throw · ball",
     ),
+    "the dog waits as the man throws a ball": (
+        "(ROOT (S (NP (DT the) (NN dog)) (VP (VBZ waits) (SBAR (IN as) (S (NP (DT the) (NN man)) "
+        "(VP (VBZ throws) (NP (DT a) (NN ball))))))))",
+        "dog · – · – · wait · – · throw · ball",
+    ),
     "a dog is in front of a house": (
         "(ROOT (S (NP (DT a) (NN dog)) (VP (VBZ is) (PP (IN in) (NP (NP (NN front)) (PP (IN of) "
         "(NP (DT a) (NN house))))))))",

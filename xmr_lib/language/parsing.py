@@ -179,8 +179,8 @@ def _verb_group(tokens: Sequence[Token], i: int) -> tuple[Chunk | None, int]:
                 verb = token.lemma
         elif token.tag == "TO" and verb is None and _verb_at(tokens, i + 1):
             pass
-        elif token.tag not in ("RB", "RBR") or token.word in _PREPOSITIONS:
-            break
+        elif token.tag not in ("RB", "RBR") or token.word in _PREPOSITIONS or compound(tokens, i):
+            break  # "next" of "is next to" is no adverb
         elif verb is not None:
             break  # an adverb behind the verb is dropped by the caller
         i += 1

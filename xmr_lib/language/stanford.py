@@ -156,6 +156,12 @@ def _with_phrases(tree: nltk.Tree, tokens: Sequence[Token]) -> list[Token]:
                 token = Token(token.word, token.lemma, "VBN")
             found.append(token)
             return
+        if node.label() == "SBAR" and _opens_with_preposition(node):
+            position += 1
+            found.append(Token("while", "while", "IN"))  # "as" that joins clauses, not things
+            for child in node[1:]:
+                walk(child, True)
+            return
         if node.label() == "NP" and _is_base(node):
             places = range(position, position + len(node.leaves()))
             text = None if in_compound & set(places) else _fragment([tokens[i] for i in places])
@@ -169,6 +175,12 @@ def _with_phrases(tree: nltk.Tree, tokens: Sequence[Token]) -> list[Token]:
 
     walk(tree, False)
     return found
+
+
+def _opens_with_preposition(clause: nltk.Tree) -> bool:
+    """Whether one word that is tagged as a preposition opens a clause: "as", "after", "until"."""
+    first = clause[0]
+    return isinstance(first, nltk.Tree) and first.label() == "IN" and first.height() == 2
 
 
 def _is_base(node: nltk.Tree) -> bool:
