@@ -208,9 +208,17 @@ def test_reproduce(scenes, capsys, monkeypatch, tmp_path):
     assert table.with_suffix(".png").is_file()
 
 
-def test_reproduce_shows_what_cannot_be_trained_yet(capsys):
-    main(["reproduce", "smfea-7"])
-    assert "SMFEA Table 7" in capsys.readouterr().out
+def test_reproduce_by_transfer(scenes, capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("XMR_FIGURES", str(tmp_path))
+    sizes = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "batch_size": 32, "epochs": 1}
+    monkeypatch.setitem(recipes.SCALES, "toy", recipes.SCALES["toy"] | sizes)
+    rows = ["--rows", "VSE++", "--seeds", "0"]
+    main(["reproduce", "smfea-4", "--data", str(scenes), "--transfer-to", str(scenes), *rows])
+    said = capsys.readouterr().out
+    assert "SMFEA Table 4" in said and "→" in said and "data they were trained on" in said
+
+
+def test_unknown_tables_are_refused(capsys):
     said = refused(capsys, "reproduce", "rfe-60")
     assert said.startswith("error: There is no table named 'rfe-60'. Did you mean 'rfe-6'")
 
