@@ -96,6 +96,19 @@ def test_prepositions_of_several_words_stay_whole_behind_a_verb(words, relation)
     assert str(tree) == f"bike · – · – · {relation} · flower · – · –"
 
 
+@pytest.mark.parametrize(
+    ("caption", "tree"),
+    [
+        ("A dog chases a black and white cat", "dog · – · – · chase · white cat · – · –"),
+        ("A red , white and blue kite", "blue kite · – · – · – · – · – · –"),
+        ("A man in black and a girl", "man · – · – · in · – · – · –"),
+        ("A brown dog and a white cat", "brown dog · – · – · and · white cat · – · –"),
+    ],
+)
+def test_adjectives_joined_before_one_noun(caption, tree):
+    assert str(referral_tree(caption)) == tree
+
+
 def test_places_are_numbered_from_one():
     tree = ReferralTree(tuple("abcdefg"))
     assert (tree[1], tree[4], tree[7]) == ("a", "d", "g")

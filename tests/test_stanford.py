@@ -29,6 +29,11 @@ PARSED = {
         "(VP (VBZ throws) (NP (DT a) (NN ball))))))))",
         "dog · – · – · wait · – · throw · ball",
     ),
+    "a girl dressed in a costume stands": (
+        "(ROOT (S (NP (NP (DT a) (NN girl) (VBN dressed)) (PP (IN in) (NP (DT a) (NN costume)))) "
+        "(VP (VBZ stands))))",
+        "girl · dress in · costume · stand · – · – · –",
+    ),
     "a dog is in front of a house": (
         "(ROOT (S (NP (DT a) (NN dog)) (VP (VBZ is) (PP (IN in) (NP (NP (NN front)) (PP (IN of) "
         "(NP (DT a) (NN house))))))))",

@@ -33,6 +33,22 @@ EXPECTED = {
         "parks": ("park", "VBZ"), "farmers": ("farmer", "NNS"), "market": ("market", "NN"),
     },
     "Women at a farmers market": {"farmers": ("farmer", "NNS"), "market": ("market", "NN")},
+    "A man in black rides a bike": {"black": ("black", "JJ"), "rides": ("ride", "VBZ")},
+    "A boy in red jumping while a girl in green watches": {
+        "jumping": ("jump", "VBG"), "watches": ("watch", "VBZ"),
+    },
+    "A man in black shirts": {"shirts": ("shirt", "NNS")},
+    "Two women in winter clothing near a brick building": {
+        "clothing": ("clothing", "NN"), "building": ("building", "NN"),
+    },
+    "A child building a castle": {"building": ("build", "VBG")},
+    "A horse prancing": {"prancing": ("prance", "VBG")},
+    "Dogs wading": {"wading": ("wade", "VBG")},
+    "A person kayaking on skis": {"kayaking": ("kayak", "VBG"), "skis": ("ski", "NNS")},
+    "A lady with sunglasses smiles": {"smiles": ("smile", "VBZ")},
+    "A cat half hidden by a horse following a motocross bike": {
+        "half": ("half", "RB"), "following": ("follow", "VBG"), "motocross": ("motocross", "NN"),
+    },
     "собака и кошка 42 !": {"собака": ("собака", "FW"), "42": ("42", "CD"), "!": ("!", ".")},
 }  # fmt: skip
 
@@ -73,6 +89,19 @@ def test_missing_nltk_data_says_how_to_get_it(monkeypatch):
 
 @pytest.mark.skipif("NLTK_DATA" not in os.environ, reason="set NLTK_DATA to a folder with the data")
 def test_nltk_gives_the_same_kind_of_tokens():
-    found = {t.word: (t.lemma, t.tag) for t in load_tagger("nltk")("Two dogs are running fast")}
-    assert found["dogs"] == ("dog", "NNS")
+    caption = "Two dogs are running fast and men are riding while everyone sings"
+    found = {t.word: (t.lemma, t.tag) for t in load_tagger("nltk")(caption)}
+    assert found["dogs"] == ("dog", "NNS") and found["men"] == ("man", "NNS")
     assert found["running"] == ("run", "VBG") and found["two"][1] == "CD"
+    assert found["riding"] == ("ride", "VBG") and found["everyone"][1] == "PRP"
+
+
+@pytest.mark.parametrize(
+    ("word", "verb"),
+    [("biking", "bike"), ("wading", "wade"), ("fencing", "fence"), ("dribbling", "dribble"),
+     ("rollerskating", "rollerskate"), ("socializing", "socialize"), ("buzzing", "buzz"),
+     ("petting", "pet"), ("sniffing", "sniff"), ("kayaking", "kayak"), ("crawling", "crawl"),
+     ("galloping", "gallop"), ("floating", "float"), ("skiing", "ski"), ("fleeing", "flee")],
+)  # fmt: skip
+def test_stems_by_spelling(word, verb):
+    assert tagging._stem(word) == verb

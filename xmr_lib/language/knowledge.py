@@ -27,7 +27,7 @@ from xmr_lib.paths import cache_dir
 if TYPE_CHECKING:
     from xmr_lib.recipes import Recipe
 
-VERSION = 1  # to be raised whenever tagging or the choice of concepts changes
+VERSION = 2  # to be raised whenever tagging or the choice of concepts changes
 _CATEGORIES, _CONCEPTS, _VECTORS = "categories.json", "concepts.npz", "concept_vectors.npy"
 
 

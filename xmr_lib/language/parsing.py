@@ -94,7 +94,8 @@ def chunks_of(tokens: Sequence[Token]) -> list[Chunk]:
                 found.append(Chunk("preposition", token.word))
             i += 1
         elif tag == "CC":
-            found.append(Chunk("conjunction", token.word))
+            if not _between_adjectives(tokens, i):
+                found.append(Chunk("conjunction", token.word))
             i += 1
         elif tag in ("WDT", "WP", "WRB"):
             relative = bool(found)  # a question's own word opens the main clause
@@ -141,6 +142,17 @@ def _adjective(tokens: Sequence[Token], i: int) -> bool:
         token.tag in ("VBN", "VBG")
         and before in ("DT", "PRP$", "JJ", "CD", "IN")
         and after.startswith("NN")
+    )
+
+
+def _between_adjectives(tokens: Sequence[Token], i: int) -> bool:
+    """Whether a conjunction lies within one fragment ("a black and white dog")."""
+    adjectives = ("JJ", "JJR", "JJS")
+    return (
+        0 < i < len(tokens) - 1
+        and tokens[i - 1].tag in adjectives
+        and tokens[i + 1].tag in adjectives
+        and _begins_noun(tokens, i + 1)
     )
 
 

@@ -111,14 +111,10 @@ def _run(java: str, jar: Path, grammar: Path, lines: list[str], progress: bool) 
                 command, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
             ) as process,
         ):
-            parses = [
-                line.strip()
-                for line in tqdm(
-                    process.stdout, total=len(lines), desc="Stanford parser", unit="sentence",
-                    disable=not progress,
-                )
-                if line.strip()
-            ]  # fmt: skip
+            output = process.stdout
+            if progress:
+                output = tqdm(output, total=len(lines), desc="Stanford parser", unit="sentence")
+            parses = [line.strip() for line in output if line.strip()]
         if process.returncode != 0 or len(parses) != len(lines):
             said = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise DataError(
@@ -190,10 +186,15 @@ def _is_base(node: nltk.Tree) -> bool:
 
 
 def _fragment(tokens: Sequence[Token]) -> str | None:
-    """The last noun of a base noun phrase with the word before it that tells more of it."""
+    """The last noun of a base noun phrase with the word before it that tells more of it.
+
+    None where the phrase is more than that: joined by "and", or with a verb behind its noun.
+    """
     heads = [i for i, token in enumerate(tokens) if token.tag.startswith("NN")]
     if not heads or any(token.tag == "CC" for token in tokens):
         return None
+    if any(token.tag.startswith("V") for token in tokens[heads[-1] + 1 :]):
+        return None  # "a girl dressed" is a fragment and a relation
     before = tokens[heads[-1] - 1] if heads[-1] else None
     modifier = []
     if before is not None and before.tag.startswith(("JJ", "NN", "VBN", "VBG")):

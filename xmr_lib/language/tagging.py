@@ -7,6 +7,7 @@ be there). Tags are those of the Penn Treebank.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -79,6 +80,29 @@ _PLURAL_ONLY = frozenset(
      "overalls", "pajamas", "pants", "pyjamas", "scissors", "shorts", "sports", "sunglasses",
      "sweatpants", "tights", "tongs", "trousers")
 )  # fmt: skip
+# Hardly ever a preposition or a noun in captions.
+_PARTICIPLES = {"following": "follow", "being": "be"}
+# HanTa says "leave" and "sky".
+_LEMMAS = {"leaves": "leaf", "ski": "ski", "skis": "ski"}
+
+
+# Verbs in whose -ing form an e is lost: dribbl-, fenc-, rollerskat-, parachut-, wad-.
+_LOST_E = re.compile(
+    r"(?:[bcdfgkpstz]l|c|v|[^z]z|[^aeiou](?:at|ad|id|ut)|^[^aeiou]+[aeiou][bdgkmnprt])$"
+)
+
+
+def _stem(word: str) -> str:
+    """A verb from its -ing form, by spelling alone: biking, skateboarding, petting."""
+    bare = word[:-3]
+    if len(bare) > 2 and bare[-1] == bare[-2] and bare[-1] not in "aeioufslz":
+        return bare[:-1]
+    return f"{bare}e" if _LOST_E.search(bare) else bare
+
+
+def _infinitive(word: str, lemma: str) -> str:
+    """The lemma of an -ing form, mended where the ending was only cut off (HanTa's "wad")."""
+    return _stem(word) if lemma == word[:-3] else lemma
 
 
 @lru_cache(maxsize=1)
@@ -104,14 +128,18 @@ def _token(word: str, lemma: str, c5: str) -> Token:
     tag = _not_a_word(word) or _PENN.get(c5, "." if c5.startswith("PU") else "NN")
     if word.endswith(("'s", "’s")) and tag.startswith("N"):
         return Token(word, word[:-2], "NN")
-    if tag == "NNS" and word.endswith("er"):
-        tag = "NN"  # HanTa takes a surfer for a plural
-    if tag == "NNS" and word == "leaves":
-        lemma = "leaf"  # HanTa says "leave"
+    if word in _PARTICIPLES:
+        return Token(word, _PARTICIPLES[word], "VBG")
+    if tag == "NNS" and word.endswith(("er", "ss")):
+        tag = "NN"  # HanTa takes a surfer and motocross for plurals
+    if tag == "NNS" and word in _LEMMAS:
+        lemma = _LEMMAS[word]
     elif word in _PLURAL_ONLY or tag in ("NN", "NNP", "FW"):
         lemma = word  # HanTa makes "surf" of a surfer
     elif tag == "NNS" and (lemma == word or (word.endswith("ers") and not lemma.endswith("er"))):
         lemma = _singular(word)
+    elif tag == "VBG":
+        lemma = _infinitive(word, lemma)
     return Token(word, lemma.lower(), tag)
 
 
@@ -162,13 +190,31 @@ def _nltk() -> Callable[[list[str]], list[Token]]:
                 found.append(Token(word, word[:-2], "NN"))
                 continue
             keep = word in _PLURAL_ONLY or penn[0] not in kinds
-            found.append(Token(word, word if keep else lemmatize(word, kinds[penn[0]]), penn))
+            lemma = word if keep else lemmatize(word, kinds[penn[0]])
+            if penn == "VBG":
+                lemma = _infinitive(word, lemma)  # WordNet makes "rid" of riding
+            found.append(Token(word, "man" if word == "men" else lemma, penn))
         return found
 
     return tag
 
 
 # --- what both get wrong in captions --------------------------------------------------------------
+
+_COLOURS = frozenset(
+    ("black", "blue", "brown", "gold", "gray", "green", "grey", "orange", "pink", "purple", "red",
+     "silver", "tan", "white", "yellow")
+)  # fmt: skip
+_INDEFINITE = frozenset(
+    f"{which}{what}"
+    for which in ("any", "every", "no", "some")
+    for what in ("body", "one", "thing")
+)
+# Nouns on -ing that are verbs in captions only with an object ("a man building a wall").
+_THINGS = frozenset(
+    ("awning", "building", "clearing", "clothing", "crossing", "opening",
+     "outcropping", "paneling", "piercing", "pudding", "railing", "setting", "string")
+)  # fmt: skip
 
 
 @lru_cache(maxsize=50_000)
@@ -181,38 +227,39 @@ def _verb(word: str, c5: str) -> str | None:
     """
     likely = dict(_model().tag_word(word, cutoff=8))  # tag -> log-probability
     if c5 == "VVG":
-        return _model().analyze(word, pos=c5)[0] if c5 in likely else _stem(word)
+        if c5 not in likely:
+            return _stem(word)
+        return _infinitive(word, _model().analyze(word, pos=c5)[0])
     if c5 == "VVB":
         return word if {"VVB", "VVI"} & set(likely) else None
     return _model().analyze(word, pos=c5)[0] if c5 in likely else None
 
 
 @lru_cache(maxsize=50_000)
-def _rather_a_verb(word: str) -> bool:
-    """Whether a word on -s is a verb about as often as a plural."""
+def _rather_a_verb(word: str, margin: float = 1) -> bool:
+    """Whether a word on -s or -ing is a verb about as often as a noun.
+
+    Args:
+        word: The word.
+        margin: How much less likely the verb may be, in log-probability.
+    """
     likely = dict(_model().tag_word(word, cutoff=8))
-    return likely.get("VVZ", -99) > likely.get("NN2", -99) - 1
-
-
-def _stem(word: str) -> str:
-    """A verb from its -ing form, for verbs that no dictionary here has: biking, skateboarding."""
-    bare = word[:-3]
-    if len(bare) > 2 and bare[-1] == bare[-2] and bare[-1] not in "lsz":
-        return bare[:-1]
-    if bare.endswith(("ik", "at", "in", "iz", "ak")) and not bare.endswith(("ain", "eat", "oat")):
-        return f"{bare}e"
-    return bare
+    verb, noun = ("VVG", "NN1") if word.endswith("ing") else ("VVZ", "NN2")
+    return likely.get(verb, -99) > likely.get(noun, -99) - margin
 
 
 def _corrected(tokens: Sequence[Token]) -> tuple[Token, ...]:
     """Mends what taggers of newspaper text get wrong in captions, where articles are left out.
 
-    - An -ing form directly after a noun or at the beginning, with no noun behind it, is a verb
-      ("man jumping").
+    - "Everyone" and "something" are pronouns; "half" before a participle ("half hidden") is an
+      adverb.
+    - An -ing form directly after a noun or a colour that is worn, or at the beginning, with no noun
+      behind it, is a verb ("man jumping", "a boy in red jumping").
     - If there is no finite verb, a bare word after a plural or a pair of nouns is one where it can
       be ("a man and a woman walk in the park"). So is a word on -s after a singular noun that "a"
       introduces ("a truck parks"), that is a verb about as often as a plural, or that can be one
-      where there is no verb at all.
+      where there is no verb at all; and after a plural or a colour that is worn, where it is a verb
+      about as often or an article follows ("a man in black rides a bike").
     - A verb directly after an article is a noun ("a walk").
     """
     found = list(tokens)
@@ -221,16 +268,21 @@ def _corrected(tokens: Sequence[Token]) -> tuple[Token, ...]:
     for i, token in enumerate(found):
         before = found[i - 1].tag if i else ""
         after = found[i + 1].tag if i + 1 < len(found) else "."
-        if (
-            token.tag in ("NN", "NNP", "JJ", "UH")
-            and token.word.endswith("ing")
-            and len(token.word) > 5
-        ):
-            noun_before = before.startswith("NN") or not i
-            alone = noun_before and not after.startswith("NN")
+        colour = i > 1 and found[i - 1].word in _COLOURS and found[i - 2].word == "in"
+        if token.word in _INDEFINITE:
+            found[i] = replace(token, lemma=token.word, tag="PRP")
+        elif token.word == "half" and after == "VBN":
+            found[i] = replace(token, tag="RB")
+        elif _may_be_a_participle(token, after):
+            follows = not i or before.startswith("NN") or (colour and _rather_a_verb(token.word))
+            alone = follows and not after.startswith("NN")
             if (alone or before in ("VBZ", "VBP", "VBD")) and (verb := _verb(token.word, "VVG")):
                 found[i] = replace(token, lemma=verb, tag="VBG")
-        elif token.tag in ("NN", "NNS") and before.startswith("NN") and not finite:
+        elif (
+            token.tag in ("NN", "NNS")
+            and (colour or before.startswith("NN"))
+            and (not finite or (colour and token.tag == "NNS"))
+        ):
             verb = _bare_or_third_person(found, i, after, verbless)
             if verb:
                 found[i] = replace(token, lemma=verb, tag="VBP" if token.tag == "NN" else "VBZ")
@@ -244,14 +296,25 @@ def _corrected(tokens: Sequence[Token]) -> tuple[Token, ...]:
     return tuple(found)
 
 
+def _may_be_a_participle(token: Token, after: str) -> bool:
+    """Whether a word that is not tagged as a verb may be an -ing form of one."""
+    return (
+        token.tag in ("NN", "NNP", "JJ", "UH")
+        and token.word.endswith("ing")
+        and len(token.word) > 5
+        and (token.word not in _THINGS or after in ("DT", "PRP$"))
+    )
+
+
 def _bare_or_third_person(
     tokens: Sequence[Token], i: int, after: str, verbless: bool
 ) -> str | None:
     """The verb's lemma, where the noun at `i` may be the verb of the nouns before it."""
     token, before = tokens[i], tokens[i - 1].tag
     if token.tag == "NNS":
-        if before not in ("NN", "NNP"):
-            return None
+        if before not in ("NN", "NNP"):  # a plural, or a colour that is worn
+            likely = after in ("DT", "PRP$") or _rather_a_verb(token.word, margin=0.5)
+            return _verb(token.word, "VVZ") if likely else None
         if _after_a_singular_article(tokens, i) and not after.startswith("NN"):
             return _verb(token.word, "VVZ") or _singular(token.word)
         likely = verbless or _rather_a_verb(token.word)

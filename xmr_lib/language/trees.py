@@ -21,7 +21,7 @@ from xmr_lib.language.referral_tree import ReferralTree, referral_tree, tree_of_
 from xmr_lib.language.tagging import load_tagger
 from xmr_lib.paths import cache_dir
 
-VERSION = 3  # to be raised whenever a caption's tree changes
+VERSION = 4  # to be raised whenever a caption's tree changes
 CHUNK = 500  # captions that a process takes at once
 FEW = 8000  # captions that are faster done here than by starting processes
 
