@@ -22,6 +22,7 @@ def mean_part(parts: Tensor, mask: Tensor) -> Tensor:
     Returns:
         `(n, d)`.
 
+    >>> import torch
     >>> mean_part(torch.tensor([[[1.0], [3.0], [99.0]]]), torch.tensor([[True, True, False]]))
     tensor([[2.]])
     """
@@ -44,6 +45,7 @@ def attention_weights(query: Tensor, parts: Tensor, mask: Tensor, scaled: bool =
     Returns:
         Weights `(n, n_parts)` that add up to 1, zero on padding.
 
+    >>> import torch
     >>> weights = attention_weights(
     ...     torch.tensor([[1.0]]), torch.tensor([[[0.0], [0.0], [7.0]]]),
     ...     torch.tensor([[True, True, False]]),
@@ -68,6 +70,7 @@ def attended(weights: Tensor, parts: Tensor, mask: Tensor) -> Tensor:
     Returns:
         Instance vectors `(n, d)`, `V^D` or `S^D` of the paper.
 
+    >>> import torch
     >>> attended(
     ...     torch.tensor([[0.25, 0.75]]), torch.tensor([[[4.0], [8.0]]]),
     ...     torch.tensor([[True, True]]),
