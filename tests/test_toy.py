@@ -290,9 +290,7 @@ def test_without_processes_it_draws_alone(tmp_path, monkeypatch):
         raise OSError("no processes here")
 
     monkeypatch.setattr(toy, "ProcessPoolExecutor", no_pool)
-    made = toy._draw_all(
-        [(f"0/train/{i}", str(tmp_path / f"{i}.png"), "plain") for i in range(401)]
-    )
+    made = toy._draw_all([(f"0/train/{i}", str(tmp_path / f"{i}.png")) for i in range(401)])
     assert len(made) == 401 and (tmp_path / "400.png").is_file()
 
 
