@@ -35,6 +35,20 @@ def test_golden_graph_network():
     np.testing.assert_allclose(found.detach(), GCN["out_whole_f32"], atol=1e-6)
 
 
+def test_golden_graph_network_of_two_graphs():
+    """Its other option: nouns with adjectives and nouns with verbs, both graphs added up."""
+    graph = ConceptGraph(10, 8, 16)
+    graph.load_state_dict(
+        {"first": torch.tensor(GCN["sd.gc1.weight"]), "second": torch.tensor(GCN["sd.gc2.weight"])}
+    )
+    both = sum(
+        normalised_adjacency(GCN[f"sd.{name}"].astype(np.float64))
+        for name in ("adj_O_P", "adj_O_M")
+    )
+    found = graph(torch.tensor(GCN["concept_emb"]), torch.tensor(both).float())
+    np.testing.assert_allclose(found.detach(), GCN["out_dual_f32"], atol=1e-6)
+
+
 def attention(bn: int) -> ConceptAttention:
     """Their weights in ours; what they call embedding_1 is the concepts' side."""
     ours = ConceptAttention(16, batch_norm=bool(bn))

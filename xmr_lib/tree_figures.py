@@ -10,7 +10,6 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from xmr_lib.figures import (
@@ -164,39 +163,4 @@ def draw_predicted(
     figure.suptitle(_wrapped(f"“{caption}”", 110), parse_math=False)
     legend = f"{RIGHT} right   {WRONG} wrong   grey: not judged, Null or not in the dictionary"
     figure.supxlabel(legend, fontsize=9, color=GREY)
-    return figure
-
-
-@_styled
-def draw_structures(strengths: dict[str, np.ndarray] | None = None) -> Picture:
-    """Tree, chain and linear tree beside each other: who hears whom (SMFEA Fig. 1, Table 7).
-
-    Args:
-        strengths: Name -> how much each place counts `(7,)`, shown as the size of its circle.
-    """
-    figure = Picture(figsize=(11, 2.9), layout="constrained")
-    wiring = {
-        "tree: LSTM cells": (_AT, _EDGES),
-        "linear: the same, without gates": (_AT, _EDGES),
-        "chain: an LSTM in order": (
-            {place: (place - 1, 0.8) for place in range(1, 8)},
-            tuple((place, place + 1) for place in range(1, 7)),
-        ),
-    }
-    for axes, (title, (at, edges)) in zip(figure.subplots(1, 3), wiring.items(), strict=True):
-        axes.set(xlim=(-0.6, 6.6), ylim=(-0.5, 2.5), title=title)
-        axes.axis("off")
-        gated = not title.startswith("linear")
-        for child, parent in edges:
-            axes.annotate(
-                "", at[parent], at[child],
-                arrowprops={"arrowstyle": "-|>", "color": GREY, "shrinkA": 11, "shrinkB": 11,
-                            "linestyle": "-" if gated else "--", "lw": 1.5},
-            )  # fmt: skip
-        size = np.ones(7) if strengths is None else strengths[title.split(":")[0]]
-        for place, (x, y) in at.items():
-            colour = BLUE if place in FRAGMENTS else ORANGE
-            axes.scatter(x, y, 330 * size[place - 1] / size.max(), color=colour, zorder=2)
-            axes.text(x, y, str(place), ha="center", va="center", color="white", fontsize=9,
-                      weight="bold", zorder=3)  # fmt: skip
     return figure

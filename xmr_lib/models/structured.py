@@ -133,19 +133,30 @@ class StructuredModel(RetrievalModel):
                 labels = _null_as_class(labels, *tree.classifier.sizes)
             tree.classifier.start_from(labels)
 
-    def image_views(self, batch: Batch, trees: bool = True) -> Views:
-        """All that the model makes of the batch's images; `trees` False leaves unused ones out."""
+    def _graph(self) -> Tensor | None:
+        """All concepts in the joint space; None where the recipe has none."""
+        return None if self.consensus is None else self.consensus.concepts()
+
+    def image_views(self, batch: Batch, trees: bool = True, graph: Tensor | None = None) -> Views:
+        """All that the model makes of the batch's images.
+
+        Args:
+            batch: With regions.
+            trees: False leaves trees out that the embedding does not use.
+            graph: All concepts in the joint space, where they are known already.
+        """
         instance, attention = self.image(batch.regions, batch.region_counts)
         tree = self.image_tree(instance) if self._wanted(trees) else None
         embedding = tree.embedding if tree else None
         concepts = weights = None
         if self.consensus is not None:
-            concepts, weights = self.consensus.images(instance, self.consensus.concepts())
+            graph = self._graph() if graph is None else graph
+            concepts, weights = self.consensus.images(instance, graph)
         fused = self._fused(instance, embedding, concepts)
         return Views(instance, attention, tree, concepts, weights, fused)
 
-    def caption_views(self, batch: Batch, trees: bool = True) -> Views:
-        """All that the model makes of the batch's captions."""
+    def caption_views(self, batch: Batch, trees: bool = True, graph: Tensor | None = None) -> Views:
+        """All that the model makes of the batch's captions; arguments as for `image_views`."""
         words, lengths = self.text(batch.tokens, batch.lengths).padded()
         mask = word_mask(lengths.to(words.device), words.shape[1])
         instance, attention = self_attention(words, mask, self.image.scaled)
@@ -158,7 +169,8 @@ class StructuredModel(RetrievalModel):
             labels = batch.concepts
             if labels is None:
                 labels = self.labels(batch.tokens, batch.lengths)
-            concepts, weights = self.consensus.captions(instance, labels, self.consensus.concepts())
+            graph = self._graph() if graph is None else graph
+            concepts, weights = self.consensus.captions(instance, labels, graph)
         fused = self._fused(instance, embedding, concepts)
         return Views(instance, attention, tree, concepts, weights, fused)
 
@@ -203,7 +215,11 @@ class StructuredModel(RetrievalModel):
         Raises:
             DataError: The recipe needs categories, and the batch has none.
         """
-        image, caption = self.image_views(batch), self.caption_views(batch)
+        graph = self._graph()  # both sides share it
+        image, caption = (
+            self.image_views(batch, graph=graph),
+            self.caption_views(batch, graph=graph),
+        )
         recipe = self.recipe
 
         def rank(one: Tensor, other: Tensor) -> dict[str, Tensor]:
