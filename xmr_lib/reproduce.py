@@ -123,11 +123,12 @@ def reproduce(
     frame = _compare(printed, chosen, measured)
     frame["seeds"] = [len(measured.get(method, ())) for method in printed.methods]
     frame["seconds"] = [np.mean(seconds.get(method) or np.nan) for method in printed.methods]
+    where = data.name
     if target is not None:
         frame["at_home_rsum"] = [np.mean(at_home.get(m) or np.nan) for m in printed.methods]
+        where = f"{label} → {label_of(target, goal)}"  # short enough for a title
         label = f"{label}-to-{label_of(target, goal)}"
         toy = toy or runs.is_toy(goal)
-    where = data.name if goal is None else f"{data.name} → {goal.name}"
     frame.attrs["title"] = _title(printed, where, toy, scale, protocol, seeds)
     frame.attrs["notes"] = [
         f"{note.method + ': ' if note.method else ''}{note.text}" for note in printed.footnotes
