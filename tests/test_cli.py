@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from xmr_lib import recipes, runs, timing
-from xmr_lib.__main__ import _overrides, main
+from xmr_lib.__main__ import main
+from xmr_lib.commands.shared import overrides_of
 from xmr_lib.data import toy
 from xmr_lib.errors import DataError, UnknownNameError
 
@@ -93,15 +94,15 @@ def test_train_refuses(scenes, capsys):
 
 
 def test_settings_take_their_types():
-    assert _overrides(("margin=0.3", "epochs=5", "standardise=false", "word_pooling=none")) == {
+    assert overrides_of(("margin=0.3", "epochs=5", "standardise=false", "word_pooling=none")) == {
         "margin": 0.3, "epochs": 5, "standardise": False, "word_pooling": None,
     }  # fmt: skip
-    recipe = recipes.get("RFE", **_overrides(("avg_stages=4", "max_stages=1,2", "lr=1e-3")))
+    recipe = recipes.get("RFE", **overrides_of(("avg_stages=4", "max_stages=1,2", "lr=1e-3")))
     assert (recipe.avg_stages, recipe.max_stages, recipe.lr) == ((4,), (1, 2), 1e-3)
     with pytest.raises(UnknownNameError):
-        _overrides(("scale=toy",))
+        overrides_of(("scale=toy",))
     with pytest.raises(DataError):
-        _overrides(("margin 0.3",))
+        overrides_of(("margin 0.3",))
 
 
 def test_evaluate_a_run(trained, capsys):

@@ -1,0 +1,53 @@
+"""Commands to begin with: `demo`, `doctor`, and the toy scenes' own."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+
+def demo() -> None:
+    """Train VSE++, RFE and SMFEA on toy scenes, compare them, draw what they find, and trees."""
+    from xmr_lib import demo as demonstration
+
+    demonstration.main()
+
+
+def doctor() -> None:
+    """Say what works here, and for what does not, the command that mends it."""
+    from xmr_lib import doctor as checkup
+
+    sys.exit(checkup.main())
+
+
+def pretrain_toy(out: Path | None = None, scenes: int | None = None, epochs: int | None = None,
+                 seed: int = 0) -> None:  # fmt: skip
+    """Train the toy backbone anew on scenes of its own (it ships trained).
+
+    Args:
+        out: Where the weights go; by default the file that ships with the package.
+        scenes: Scenes to learn from.
+        epochs: Passes over them.
+        seed: Seed of weights and order.
+    """
+    from xmr_lib.encoders import toy_backbone
+
+    given = {"n_scenes": scenes, "epochs": epochs}
+    options = {name: value for name, value in given.items() if value is not None}
+    for name, value in toy_backbone.pretrain(out, seed=seed, **options).items():
+        print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
+
+
+def toy(out: Path | None = None) -> None:
+    """Draw the toy scenes and a sheet of some of them with their captions.
+
+    Args:
+        out: File of the sheet; figures/toy_scenes.png by default.
+    """
+    from xmr_lib.data import toy as scenes
+    from xmr_lib.paths import figures_dir
+
+    out = out or figures_dir() / "toy_scenes.png"
+    scenes.load()
+    scenes.contact_sheet(out)
+    print(f"Picture: {out}")
