@@ -1,0 +1,125 @@
+"""People's own photographs: a folder written as the kit reads it, and looked over before training.
+
+Holidays and product photographs are not benchmarks: bursts of nearly the same picture fall into
+training and test, some people write one caption and some ten, and half of the words occur once.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.features import Features
+from xmr_lib.data.vocabulary import tokenize
+from xmr_lib.encoders.backbone import stage_columns
+from xmr_lib.errors import DataError
+
+
+def write_folder(data: CaptionedImages, folder: str | Path, splits: bool = True) -> Path:
+    """Copies pictures into `folder/images` and writes `folder/captions.csv` beside them.
+
+    This is the layout that `--data folder` reads, and a pattern for your own.
+
+    Args:
+        data: Captioned images; their file names must differ.
+        folder: Made if missing; files of the same names are replaced.
+        splits: Write the column `split`, too.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DataError: Two pictures have one file name.
+    """
+    names = [file.name for file in data.image_files]
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    if twice:
+        raise DataError(f"{len(twice)} file names belong to several pictures, as {twice[0]}.")
+    folder = Path(folder)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    for file in data.image_files:
+        shutil.copyfile(file, folder / "images" / file.name)
+    with open(folder / "captions.csv", "w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["image", "caption", "split"] if splits else ["image", "caption"])
+        for caption, image in zip(data.captions, data.image_of_caption, strict=True):
+            row = [names[image], caption]
+            table.writerow([*row, data.splits[image]] if splits else row)
+    return folder
+
+
+def summary(data: CaptionedImages, threshold: int = 4) -> pd.DataFrame:
+    """What a data set holds, a row for each split.
+
+    Args:
+        data: The whole data set.
+        threshold: Words rarer than this in the training captions are unknown to a model.
+
+    Returns:
+        "images", "captions", the fewest and most captions of an image, words a caption (median),
+        and the share of the words, in percent, that a model trained here would not know.
+    """
+    known = Counter(
+        word for caption in _captions(data, "train") for word in dict.fromkeys(tokenize(caption))
+    )
+    rows = {}
+    for split in data.split_names:
+        part = data.split(split)
+        words = [tokenize(caption) for caption in part.captions]
+        each = np.bincount(part.image_of_caption)
+        rare = [known[word] < threshold for sentence in words for word in sentence]
+        rows[split] = {
+            "images": part.n_images,
+            "captions": part.n_captions,
+            "captions an image": f"{each.min()}–{each.max()}",
+            "words a caption": float(np.median([len(sentence) for sentence in words])),
+            "unknown words, %": round(100 * float(np.mean(rare)), 1) if rare else 0.0,
+        }
+    return pd.DataFrame(rows).T
+
+
+def _captions(data: CaptionedImages, split: str) -> tuple[str, ...]:
+    return data.split(split).captions if split in data.split_names else ()
+
+
+def near_duplicates(
+    data: CaptionedImages, features: Features, least: float = 0.97, splits: bool = True
+) -> pd.DataFrame:
+    """Pairs of pictures that a network can hardly tell apart, most alike first.
+
+    A picture of the test set with a twin in the training set makes a model look better than it
+    is: keep both in one split (the column `split` of the CSV says which).
+
+    Args:
+        data: The whole data set.
+        features: Its pooled features; average-pooled C4, centred, is compared.
+        least: Smallest cosine that is listed.
+        splits: Only pairs whose pictures are in different splits.
+
+    Returns:
+        "cosine", "image", "split", "other image", "other split".
+    """
+    columns = stage_columns(features.stage_dims, "avg", 4)
+    x = np.asarray(features.of(data)[:, columns], dtype=np.float32)
+    x = x - x.mean(axis=0)
+    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    found = []
+    for first in range(0, len(x), 1024):
+        cosines = x[first : first + 1024] @ x.T  # (block, n_images)
+        for row, other in np.argwhere(cosines >= least):
+            one = first + row
+            if one < other and not (splits and data.splits[one] == data.splits[other]):
+                found.append((float(cosines[row, other]), int(one), int(other)))
+    found.sort(key=lambda pair: -pair[0])
+    names = ["cosine", "image", "split", "other image", "other split"]
+    rows = [
+        (cosine, data.image_files[i].name, data.splits[i], data.image_files[j].name, data.splits[j])
+        for cosine, i, j in found
+    ]
+    return pd.DataFrame(rows, columns=names)

@@ -1,0 +1,276 @@
+"""How much data is enough: the same recipe on more and more of the training images.
+
+Every size is judged by the same test images, and the smaller sets lie within the larger ones, so
+that a curve shows what the next photographs bring and not which ones they were. Small sets get
+more epochs: with the usual number of them they would stop after a few updates, and a curve would
+show how little was trained rather than how little was known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from xmr_lib import baselines, evaluation, recipes, runs, training
+from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.features import Features
+from xmr_lib.data.regions import Regions
+from xmr_lib.errors import DataError
+from xmr_lib.evaluation import RECALLS, Retrieval
+from xmr_lib.figures import GREY, PALETTE, Picture, style
+from xmr_lib.paths import runs_dir
+from xmr_lib.recipes import Scale
+from xmr_lib.sources import DataSource, features_of, is_toy
+
+RIDGE = "ridge"  # the baseline's row, in the place of a recipe's name
+MIN_UPDATES = 400  # steps that each size is trained for at least …
+MOST_EPOCHS = 60  # … unless that took more epochs than this
+
+
+def sizes_for(n_train: int) -> list[int]:
+    """Sizes to try: 1, 2, 5, 10, … images from 25 on, and all of them.
+
+    >>> sizes_for(1300)
+    [50, 100, 200, 500, 1000, 1300]
+    >>> sizes_for(40)
+    [40]
+    """
+    steps = [k * 10**power for power in range(1, 9) for k in (1, 2, 5)]
+    return [size for size in steps if 25 <= size < n_train / 1.2] + [n_train]
+
+
+def with_fewer(data: CaptionedImages, n_train: int, seed: int = 0) -> CaptionedImages:
+    """The data set with only `n_train` of its training images.
+
+    The images that choose the epoch and those that are reported on stay, whatever the size; the
+    training images of a smaller size are among those of a larger one with the same seed.
+
+    Args:
+        data: The whole data set.
+        n_train: Training images to keep.
+        seed: Which ones.
+
+    Raises:
+        DataError: There are fewer than two, or fewer than `n_train`.
+    """
+    learn, select, report = training.three_parts(data)
+    if not 2 <= n_train <= learn.n_images:
+        raise DataError(
+            f"{n_train} training images: {data.name} has {learn.n_images}, and two are needed."
+        )
+    order = np.random.default_rng(seed).permutation(learn.n_images)
+    kept = learn.subset(np.sort(order[:n_train]))
+    place = {int(row): i for i, row in enumerate(data.rows)}
+    splits, images = [], []
+    for name, part in (("train", kept), ("val", select), ("test", report)):
+        images += [place[int(row)] for row in part.rows]
+        splits += [name] * part.n_images
+    return replace(data.subset(np.array(images)), splits=np.array(splits))
+
+
+def epochs_for(recipe: recipes.Recipe, n_captions: int) -> int:
+    """Epochs that make `MIN_UPDATES` steps of so few captions; never less than the recipe's own.
+
+    >>> epochs_for(recipes.get("VSE++", "laptop"), 250)  # two batches an epoch
+    60
+    >>> epochs_for(recipes.get("VSE++", "laptop"), 27_500)
+    9
+    """
+    steps = -(-n_captions // recipe.batch_size)
+    return max(recipe.epochs, min(MOST_EPOCHS, -(-MIN_UPDATES // steps)))
+
+
+def measure(
+    recipe: str,
+    source: str | Path | DataSource | CaptionedImages = "toy",
+    *,
+    sizes: Sequence[int] = (),
+    seeds: Sequence[int] = (0,),
+    scale: Scale | None = None,
+    backbone: str | None = None,
+    regions: str | None = None,
+    features: Features | Regions | None = None,
+    baseline: bool = True,
+    **overrides,
+) -> pd.DataFrame:
+    """Trains a recipe on several numbers of images; what was trained before is found again.
+
+    Args:
+        recipe: Its name.
+        source: The captioned images.
+        sizes: Numbers of training images; `sizes_for` all of them by default.
+        seeds: Seeds of weights, and of which images are kept.
+        scale: "toy", "laptop" or "paper", as for `runs.run`.
+        backbone: Network whose features are used.
+        regions: Which regions, for models that compare them.
+        features: Features extracted before.
+        baseline: Also fit ridge regression, which needs no training, on the same images.
+        overrides: Fields of the recipe. Given `epochs` are used as they are, for every size.
+
+    Returns:
+        A row for each recipe, size and seed: "method", "n_images", "n_captions", "seed",
+        "epochs", the six recalls, "rsum", and "chance", what a blind guess would have as rsum.
+
+    Raises:
+        DataError: A size is impossible, or the data cannot be used.
+    """
+    data = source.load() if isinstance(source, DataSource) else source
+    if isinstance(data, str | Path):
+        source = DataSource(str(data))
+        data = source.load()
+    scale = scale or ("toy" if is_toy(data) else "laptop")
+    plain = recipes.get(recipe, scale, **overrides)
+    if features is None:
+        features = features_of(
+            data, source if isinstance(source, DataSource) else None,
+            of_regions=plain.of_regions, backbone=backbone, kind=regions,
+        )  # fmt: skip
+    n_train = training.three_parts(data)[0].n_images
+    rows = []
+    todo = [(seed, size) for seed in seeds for size in sizes or sizes_for(n_train)]
+    for seed, size in tqdm(todo, desc=f"learning curve of {recipe}", unit="size"):
+        some = with_fewer(data, size, seed)
+        learn, _, report = training.three_parts(some)
+        epochs = overrides.get("epochs", epochs_for(plain, learn.n_captions))
+        drop = -(-plain.lr_drop_every * epochs // plain.epochs)
+        found = runs.run(
+            recipe, some, scale=scale, seed=seed, features=features,
+            root=runs_dir() / "learning-curves",
+            **{"lr_drop_every": drop, **overrides, "epochs": epochs},
+        )  # fmt: skip
+        shared = {
+            "n_images": size,
+            "n_captions": learn.n_captions,
+            "seed": seed,
+            "chance": chance(report),
+        }
+        rows.append({"method": recipe, "epochs": epochs, **shared, **_recalls(found.retrieval)})
+        if baseline and (judged := _ridge(learn, report, data, features, backbone)):
+            rows.append({"method": RIDGE, "epochs": 0, **shared, **_recalls(judged)})
+    order = ["method", "n_images", "n_captions", "seed", "epochs", *RECALLS, "rsum", "chance"]
+    return pd.DataFrame(rows)[order]
+
+
+def chance(report: CaptionedImages) -> float:
+    """Expected rsum of a blind guess: the six recalls of random scores, added up.
+
+    An image has several right captions: it is missed at K when all of them stand behind the
+    first K places.
+    """
+    n_captions, right = report.n_captions, np.bincount(report.image_of_caption)
+    total = 0.0
+    for k in (1, 5, 10):
+        missed = np.ones(report.n_images)
+        for place in range(min(k, n_captions)):
+            missed *= np.clip(n_captions - right - place, 0, None) / (n_captions - place)
+        total += 100 * float((1 - missed).mean()) + 100 * min(k / report.n_images, 1.0)
+    return total
+
+
+def _recalls(retrieval: Retrieval) -> dict[str, float]:
+    metrics = retrieval.metrics()
+    return {name: metrics[name] for name in (*RECALLS, "rsum")}
+
+
+def _ridge(
+    learn: CaptionedImages,
+    report: CaptionedImages,
+    data: CaptionedImages,
+    features: Features | Regions,
+    backbone: str | None,
+) -> Retrieval | None:
+    """The baseline on the same images; None where there are no pooled features, or no words."""
+    if isinstance(features, Regions):
+        try:
+            features = features_of(data, backbone=backbone)
+        except DataError:  # regions that came without pictures
+            return None
+    try:
+        images, captions = baselines.ridge(learn, report, features)
+    except DataError:  # too little data even for that
+        return None
+    return evaluation.evaluate(baselines.score, images, captions, report.image_of_caption)
+
+
+def advice(frame: pd.DataFrame, method: str | None = None) -> list[str]:
+    """What a curve says to somebody who wonders whether to collect more photographs.
+
+    Args:
+        frame: As `measure` returns it.
+        method: Which recipe; the first that is no baseline by default.
+
+    Returns:
+        Sentences: whether more data helps, whether training beats the baseline, and how far from
+        chance the result is.
+    """
+    method = method or next(m for m in frame["method"] if m != RIDGE)
+    curve = frame[frame["method"] == method].groupby("n_images")["rsum"].mean()
+    last, best = int(curve.index[-1]), float(curve.iloc[-1])
+    blind = float(frame["chance"].iloc[0])
+    said = [
+        f"{method} on all {last:,} training images: rsum {best:.0f}; a blind guess {blind:.0f}."
+    ]
+    if len(curve) > 1:
+        before = int(curve.index[-2])
+        gain = float(curve.iloc[-1] - curve.iloc[-2]) / np.log2(last / before)
+        said.append(
+            f"The last step, from {before:,} to {last:,} images, brought {gain:+.0f} rsum for each "
+            "doubling: "
+            + ("more photographs will help most." if gain > 5 else "the curve has become flat.")
+        )
+    floor = frame[frame["method"] == RIDGE].groupby("n_images")["rsum"].mean()
+    both = curve.index.intersection(floor.index)
+    wins = [size for size in both if curve[size] > floor[size]]
+    if len(both) and len(wins) < len(both):
+        said.append(
+            f"Ridge regression, without training, is at least as good on "
+            f"{_sizes([size for size in both if size not in wins])}: with so little data take it, "
+            "or a model that was trained on more."
+        )
+    if best < 3 * blind:
+        said.append("That is less than three times chance: too little data for any use.")
+    return said
+
+
+def _sizes(sizes: Sequence[int]) -> str:
+    return ", ".join(f"{size:,}" for size in sizes) + (" images" if len(sizes) > 0 else "")
+
+
+def plot(frame: pd.DataFrame, title: str | None = None) -> Picture:
+    """Rsum against the number of training images, log scale, every seed as a dot.
+
+    Args:
+        frame: As `measure` returns it, or several of them below each other.
+        title: Such as the data set's name; say "toy" there where it is toy data.
+    """
+    with mpl.rc_context(style()):
+        figure = Picture(figsize=(7.5, 4.4), layout="constrained")
+        axes = figure.subplots()
+        styles = zip(("o", "s", "^", "D", "v"), ("-", "--", "-.", ":", "-"), strict=True)
+        for (method, rows), colour, (marker, line) in zip(
+            frame.groupby("method", sort=False), PALETTE, styles, strict=False
+        ):
+            mean = rows.groupby("n_images")["rsum"].mean()
+            axes.plot(mean.index, mean, line, marker=marker, color=colour, label=method)
+            axes.plot(rows["n_images"], rows["rsum"], ".", color=colour, alpha=0.6, zorder=3)
+        axes.plot(
+            frame["n_images"].sort_values(), frame["chance"].iloc[: len(frame)], ":", color=GREY,
+            label="blind guess",
+        )  # fmt: skip
+        sizes = sorted(set(frame["n_images"]))
+        axes.set(
+            xscale="log", xlabel="training images (log scale)", ylabel="rsum on the test images"
+        )
+        axes.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
+        axes.minorticks_off()
+        axes.set_ylim(bottom=0)
+        axes.legend()
+        if title:
+            axes.set_title(title)
+        return figure
