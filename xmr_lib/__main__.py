@@ -10,7 +10,7 @@ import tyro
 from xmr_lib.commands.search import search
 from xmr_lib.commands.starting import demo, doctor, pretrain_toy, toy
 from xmr_lib.commands.testing import evaluate
-from xmr_lib.commands.training import extract, reproduce, train
+from xmr_lib.commands.training import extract, learning_curve, reproduce, train
 from xmr_lib.errors import XMRError
 
 COMMANDS = {
@@ -19,6 +19,7 @@ COMMANDS = {
     "evaluate": evaluate,
     "search": search,
     "reproduce": reproduce,
+    "learning-curve": learning_curve,
     "extract": extract,
     "toy": toy,
     "pretrain-toy": pretrain_toy,

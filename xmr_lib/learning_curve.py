@@ -213,9 +213,7 @@ def advice(frame: pd.DataFrame, method: str | None = None) -> list[str]:
     curve = frame[frame["method"] == method].groupby("n_images")["rsum"].mean()
     last, best = int(curve.index[-1]), float(curve.iloc[-1])
     blind = float(frame["chance"].iloc[0])
-    said = [
-        f"{method} on all {last:,} training images: rsum {best:.0f}; a blind guess {blind:.0f}."
-    ]
+    said = [f"{method} on {last:,} training images: rsum {best:.0f}; a blind guess {blind:.0f}."]
     if len(curve) > 1:
         before = int(curve.index[-2])
         gain = float(curve.iloc[-1] - curve.iloc[-2]) / np.log2(last / before)

@@ -1,9 +1,12 @@
-"""Commands that train, and prepare to: `train`, `reproduce`, `extract`."""
+"""Commands that train, and prepare to: `train`, `reproduce`, `learning-curve`, `extract`."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from xmr_lib.commands.shared import TOY, OfData, Positional, overrides_of, print_metrics
 from xmr_lib.recipes import Scale
+from xmr_lib.sources import is_toy
 
 
 def train(
@@ -105,3 +108,49 @@ def extract(
     )  # fmt: skip
     shape = " × ".join(map(str, found.array.shape[1:]))
     print(f"{len(found.array)} images × {shape} numbers in {found.folder}")
+
+
+def learning_curve(
+    recipe: Positional[str] = "VSE++",
+    source: OfData = TOY,
+    backbone: str | None = None,
+    regions: str | None = None,
+    scale: Scale | None = None,
+    sizes: tuple[int, ...] = (),
+    seeds: tuple[int, ...] = (0,),
+    out: Path | None = None,
+    set: tuple[str, ...] = (),
+) -> None:
+    """Train on more and more of the images: is it enough data, and would more help?
+
+    Args:
+        recipe: A row of the papers' tables that is trained (no ensemble).
+        source: Which captioned images.
+        backbone: Network whose features are used: toy, efficientnet-lite0, resnet18/50/101/152.
+        regions: Which regions, for SCAN and SMFEA.
+        scale: Sizes and epochs: toy, laptop or paper.
+        sizes: Numbers of training images; 50, 100, 200, 500 … and all by default.
+        seeds: Seeds of weights, and of which images are kept.
+        out: File of the picture; a table lies beside it. figures/learning_curve.png by default.
+        set: Fields of the recipe to change, as margin=0.3.
+    """
+    from xmr_lib import figures
+    from xmr_lib import learning_curve as curves
+    from xmr_lib.paths import figures_dir
+    from xmr_lib.sources import label_of
+
+    data = source.load()
+    frame = curves.measure(
+        recipe, source, sizes=sizes, seeds=seeds, scale=scale, backbone=backbone, regions=regions,
+        **overrides_of(set),
+    )  # fmt: skip
+    columns = ["method", "n_images", "i2t_r1", "t2i_r1", "rsum", "chance"]
+    shown = frame[columns].groupby(["method", "n_images"], sort=False).mean()
+    print(shown.round(1).to_string())
+    for line in curves.advice(frame):
+        print(line)
+    name = label_of(source, data)
+    picture = curves.plot(frame, f"{name} (toy numbers)" if is_toy(data) else name)
+    path = figures.save(picture, out or figures_dir() / f"learning_curve_{name}.png")
+    frame.round(2).to_csv(path.with_suffix(".csv"), index=False)
+    print(f"Picture: {path}, table: {path.with_suffix('.csv').name}")

@@ -16,7 +16,7 @@ import pandas as pd
 
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
-from xmr_lib.data.vocabulary import tokenize
+from xmr_lib.data.vocabulary import Vocabulary, tokenize
 from xmr_lib.encoders.backbone import stage_columns
 from xmr_lib.errors import DataError
 
@@ -65,27 +65,21 @@ def summary(data: CaptionedImages, threshold: int = 4) -> pd.DataFrame:
         "images", "captions", the fewest and most captions of an image, words a caption (median),
         and the share of the words, in percent, that a model trained here would not know.
     """
-    known = Counter(
-        word for caption in _captions(data, "train") for word in dict.fromkeys(tokenize(caption))
-    )
+    learnt = data.split("train").captions if "train" in data.split_names else ()
+    vocabulary = Vocabulary.build(learnt, threshold)
     rows = {}
     for split in data.split_names:
         part = data.split(split)
-        words = [tokenize(caption) for caption in part.captions]
+        lengths = [len(tokenize(caption)) for caption in part.captions]
         each = np.bincount(part.image_of_caption)
-        rare = [known[word] < threshold for sentence in words for word in sentence]
         rows[split] = {
             "images": part.n_images,
             "captions": part.n_captions,
             "captions an image": f"{each.min()}–{each.max()}",
-            "words a caption": float(np.median([len(sentence) for sentence in words])),
-            "unknown words, %": round(100 * float(np.mean(rare)), 1) if rare else 0.0,
+            "words a caption": float(np.median(lengths)),
+            "unknown words, %": round(100 * (1 - vocabulary.coverage(part.captions)), 1),
         }
     return pd.DataFrame(rows).T
-
-
-def _captions(data: CaptionedImages, split: str) -> tuple[str, ...]:
-    return data.split(split).captions if split in data.split_names else ()
 
 
 def near_duplicates(
