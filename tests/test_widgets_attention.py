@@ -5,12 +5,11 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 
 import xmr_lib.widgets
 from xmr_lib import runs
 from xmr_lib.data import toy
-from xmr_lib.errors import DataError, MissingDependencyError
+from xmr_lib.errors import DataError
 from xmr_lib.widgets.attention import attention_explorer, look
 
 SMALL = {"epochs": 1, "word_dim": 8, "rnn_dim": 16, "joint_dim": 16, "batch_size": 16}
@@ -122,11 +121,22 @@ def test_it_shows_a_picture_where_widgets_do_not(run):
     assert bundle["text/plain"] == f"attention explorer of {run.name}"
 
 
-def test_without_ipywidgets_it_says_how_to_get_it(run, monkeypatch):
+def test_without_ipywidgets_it_is_a_picture_that_says_how_to_get_controls(run, monkeypatch, capsys):
+    shown = bytes(attention_explorer(run, 2).picture_box.value)
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    with pytest.raises(MissingDependencyError, match="pip install ipywidgets"):
-        attention_explorer(run)
-    assert torch.tensor(look(run, 0).weights).isfinite().all()  # what it shows needs none
+    still = attention_explorer(run, 2)
+    assert "pip install ipywidgets" in capsys.readouterr().out and "ipywidgets" in repr(still)
+    bundle = still._repr_mimebundle_()
+    assert set(bundle) == {"text/plain", "image/png"}
+    assert base64.b64decode(bundle["image/png"]) == shown == still.picture()._repr_png_()
+    with pytest.raises(DataError, match="There is no image 99"):
+        attention_explorer(run, 99)
+
+
+def test_controls_can_be_found_by_their_classes(run):
+    explorer = attention_explorer(run)
+    assert explorer.box._dom_classes == ("xmr-explorer", "xmr-attention-explorer")
+    assert explorer.own._dom_classes == ("xmr-sentence",)
 
 
 def test_the_package_offers_it():

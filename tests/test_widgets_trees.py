@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xmr_lib.errors import DataError, MissingDependencyError
+from xmr_lib.errors import DataError
 from xmr_lib.inside import Contributions
 from xmr_lib.language.referral_tree import ReferralTree
 from xmr_lib.widgets.trees import TreeExplorer, TreeItem, plot_item, tree_explorer
@@ -68,7 +68,7 @@ def test_the_picture_has_the_trees_asked_for():
 
 
 def test_the_filter_offers_its_kind_only(monkeypatch):
-    monkeypatch.setattr(TreeExplorer, "_draw", lambda self: None)  # pictures have their own test
+    monkeypatch.setattr(TreeExplorer, "draw", lambda self: None)  # pictures have their own test
     explorer = tree_explorer(ITEMS)
     assert explorer.shown is BARE and len(explorer.item.options) == 3
     explorer.kind.value = "successes"
@@ -104,9 +104,13 @@ def test_readers_without_widgets_see_the_picture():
     assert bundle["text/plain"] == "tree explorer, items: 1"
 
 
-def test_without_items_or_ipywidgets_it_says_what_to_do(monkeypatch):
+def test_without_ipywidgets_it_is_a_picture(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    still = tree_explorer([BARE])
+    assert "pip install ipywidgets" in capsys.readouterr().out
+    assert len(still.picture().axes) == 4 and "predicted trees, items: 1" in repr(still)
+
+
+def test_without_items_it_says_so():
     with pytest.raises(DataError, match="at least one TreeItem"):
         tree_explorer([])
-    monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install ipywidgets.*plot_item"):
-        tree_explorer([BARE])

@@ -262,7 +262,7 @@ def plot_retrieved_captions(
 def caption_cards(
     queries: Sequence[str],
     hits: Sequence[Sequence[Hit]],
-    right: Sequence[Collection[int]],
+    right: Sequence[Collection[int] | None],
     describe: Callable[[int], str],
     title: str | None = None,
 ) -> Picture:
@@ -271,7 +271,7 @@ def caption_cards(
     Args:
         queries: What was searched for, a sentence or the words that stand for an image.
         hits: The best answers of each query, in order.
-        right: Positions of the right answers of each query.
+        right: Positions of the right answers of each query; None when nobody knows.
         describe: Words for the answer at a position: a caption, or a caption of that image.
         title: Over the whole picture.
     """
@@ -369,6 +369,7 @@ def _colour(hit: Hit, right: Collection[int] | None) -> str:
 
 def _label(rank: int, hit: Hit, right: Collection[int] | None) -> str:
     words = {RIGHT: " ✓ right", WRONG: " ✗ wrong", UNKNOWN: ""}[_mark(hit, right)]
+    rank = getattr(hit, "place", rank)  # a right answer from further down knows its place
     return f"{rank}.  {hit.score:.2f}{words}"
 
 

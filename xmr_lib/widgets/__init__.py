@@ -1,6 +1,7 @@
-"""Controls to play with in notebooks; what they show is drawn by the library's figures.
+"""Explorers for notebooks, one call each: controls above a picture of the library's figures.
 
-Each needs `ipywidgets` when it is made, and says how to install it where it is missing.
+Where no widgets run, the picture of the moment stands in for them; where `ipywidgets` is not
+installed, a call returns its first picture and says how to install it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Any
 _ROOMS = {
     "attention_explorer": "attention",
     "rerank_explorer": "rerank",
+    "retrieval_explorer": "retrieval",
     "tree_explorer": "trees",
     "tree_items": "tree_items",
 }

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from xmr_lib.errors import DataError
 from xmr_lib.figures import Picture
 from xmr_lib.lesson_figures_attention import plot_explorer
 from xmr_lib.runs import Run
-from xmr_lib.widgets.shared import Turns, ipywidgets_or_error, mime_bundle
+from xmr_lib.widgets.shared import Explorer, Still, Turns, find_ipywidgets, tagged
 
 _NONE = -1  # no word, or no region, is chosen
 
@@ -83,7 +82,7 @@ def look(run: Run, image: int, caption: int | str = 0, data: CaptionedImages | N
 
 def attention_explorer(
     run: Run, image: int = 0, caption: int = 0, data: CaptionedImages | None = None
-) -> AttentionExplorer:
+) -> AttentionExplorer | Still:
     """Choose an image and a sentence, then a word to see its regions, or a region for its words.
 
     Args:
@@ -92,36 +91,54 @@ def attention_explorer(
         caption: Which of its captions to begin with.
         data: What may be chosen; the reported split by default.
 
+    Returns:
+        The explorer; its first picture where ipywidgets is not installed.
+
     Raises:
-        MissingDependencyError: ipywidgets is not installed.
         DataError: As for `look`.
     """
-    return AttentionExplorer(run, run.report if data is None else data, image, caption)
+    data = run.report if data is None else data
+    seen = look(run, image, caption, data)
+    if find_ipywidgets() is None:
+        return Still(lambda: plot_look(seen, run.name), f"attention of {run.name}")
+    return AttentionExplorer(run, data, seen, image, caption)
+
+
+def plot_look(seen: Look, name: str, word: int | None = None, region: int | None = None) -> Picture:
+    """One picture and one sentence: the explorer without its controls.
+
+    Args:
+        seen: What is shown.
+        name: The model's.
+        word: Position of the word that is chosen.
+        region: Position of the region that is chosen.
+    """
+    return plot_explorer(
+        seen.image_file, seen.boxes, seen.words, seen.weights, word, region,
+        f"{name}, score {seen.score:.2f}",
+    )  # fmt: skip
 
 
 @dataclass(eq=False)
-class AttentionExplorer:
+class AttentionExplorer(Explorer):
     """Controls with a picture below them; displays itself in a notebook.
-
-    Where no kernel runs, or widgets are not shown, the picture of the moment takes its place.
 
     Attributes:
         run: Whose attention is shown.
         data: What may be chosen from.
+        seen: What is shown now.
         first_image: Position of the image to begin with.
         first_caption: Which of its captions to begin with.
-        seen: What is shown now.
     """
 
     run: Run
     data: CaptionedImages
+    seen: Look
     first_image: int = 0
     first_caption: int = 0
-    seen: Look = field(init=False)
 
     def __post_init__(self) -> None:
-        widgets = ipywidgets_or_error("xmr_lib.lesson_figures_attention.plot_explorer")
-        self.seen = look(self.run, self.first_image, self.first_caption, self.data)
+        widgets = find_ipywidgets()
         wide = {"layout": widgets.Layout(width="46em"), "style": {"description_width": "8em"}}
         self.image = widgets.BoundedIntText(
             self.first_image, min=0, max=self.data.n_images - 1, description="image",
@@ -133,15 +150,12 @@ class AttentionExplorer:
         )
         self.word = widgets.ToggleButtons(description="word", style={"button_width": "auto"})
         self.region = widgets.ToggleButtons(description="region", style={"button_width": "auto"})
-        self.message = widgets.HTML()
-        self.picture_box = widgets.Image(format="png")
-        self.box = widgets.VBox(
-            [
-                self.image, self.caption, self.own, self.word, self.region, self.message,
-                self.picture_box,
-            ]
-        )  # fmt: skip
-        turns = Turns()
+        controls = [self.image, self.caption, self.own, self.word, self.region]
+        names = ("image", "caption", "sentence", "word", "region")
+        for control, name in zip(controls, names, strict=True):
+            tagged(control, f"xmr-{name}")
+        self._build("xmr-attention-explorer", f"attention explorer of {self.run.name}", controls)
+        turns = Turns(self._tell)
         self._offer_captions(self.first_caption)
         self._offer_parts()
         for control, changed in (
@@ -156,15 +170,7 @@ class AttentionExplorer:
     def picture(self) -> Picture:
         """What is chosen now, as a figure."""
         word, region = (each if each != _NONE else None for each in self._chosen())
-        return plot_explorer(
-            self.seen.image_file, self.seen.boxes, self.seen.words, self.seen.weights, word, region,
-            f"{self.run.name}, score {self.seen.score:.2f}",
-        )  # fmt: skip
-
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        """The widget, and the picture of the moment for readers that show no widgets."""
-        name = f"attention explorer of {self.run.name}"
-        return mime_bundle(self.box, self.picture_box.value, name, **options)
+        return plot_look(self.seen, self.run.name, word, region)
 
     def _chosen(self) -> tuple[int, int]:
         return self.word.value, self.region.value
@@ -183,18 +189,14 @@ class AttentionExplorer:
 
     def _new_word(self) -> None:
         self.region.value = _NONE
-        self._draw()
+        self.draw()
 
     def _new_region(self) -> None:
         self.word.value = _NONE
-        self._draw()
+        self.draw()
 
     def _look(self, caption: int | str) -> None:
-        try:
-            self.seen = look(self.run, self.image.value, caption, self.data)
-        except DataError as error:
-            self.message.value = str(error)
-            return
+        self.seen = look(self.run, self.image.value, caption, self.data)
         self._offer_parts()
 
     def _offer_captions(self, chosen: int) -> None:
@@ -204,16 +206,13 @@ class AttentionExplorer:
 
     def _offer_parts(self) -> None:
         """Buttons for the words and regions of what is seen, none of them chosen."""
-        self.message.value = ""
+        self.say()
         words = [(word, number) for number, word in enumerate(self.seen.words)]
         regions = [(f"{number + 1}", number) for number in range(len(self.seen.boxes))]
         for control, options in ((self.word, words), (self.region, regions)):
             control.options = [("none", _NONE), *options]
             control.value = _NONE
-        self._draw()
-
-    def _draw(self) -> None:
-        self.picture_box.value = self.picture()._repr_png_()
+        self.draw()
 
 
 def _require_boxes(run: Run) -> None:

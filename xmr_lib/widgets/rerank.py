@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from xmr_lib.k_reciprocal import final_distance
 from xmr_lib.lesson_figures_rerank import Answer, Answers, plot_explorer
 from xmr_lib.rerank import Settings
 from xmr_lib.retriever import Retriever
-from xmr_lib.widgets.shared import Turns, ipywidgets_or_error, mime_bundle
+from xmr_lib.widgets.shared import Explorer, Still, Turns, find_ipywidgets, tagged
 
 Queries = Literal["images", "captions"]
 KEPT = 3  # fits that are kept: three tables of distances each
@@ -128,7 +128,7 @@ def rerank_explorer(
     query: int = 0,
     queries: Queries = "images",
     data: CaptionedImages | None = None,
-) -> RerankExplorer:
+) -> RerankExplorer | Still:
     """Turn k1, k2 and λ, and see recalls and one query's answers before and after.
 
     Args:
@@ -138,19 +138,24 @@ def rerank_explorer(
         queries: Which of the two asks.
         data: What is searched; the reported split by default.
 
+    Returns:
+        The explorer; its first picture where ipywidgets is not installed.
+
     Raises:
-        MissingDependencyError: ipywidgets is not installed. `Reranking(run).picture(settings)`
-            draws the same without it.
         DataError: There is no such query.
     """
-    return RerankExplorer(Reranking(run, data), settings or Settings(), query, queries)
+    reranking, settings = Reranking(run, data), settings or Settings()
+    if find_ipywidgets() is None:
+        reranking.answers(settings, query, queries, k=1)  # a wrong query is told at once
+        return Still(
+            lambda: reranking.picture(settings, query, queries), f"re-ranking of {run.name}"
+        )
+    return RerankExplorer(reranking, settings, query, queries)
 
 
 @dataclass(eq=False)
-class RerankExplorer:
+class RerankExplorer(Explorer):
     """Controls with a picture below them; displays itself in a notebook.
-
-    Where no kernel runs, or widgets are not shown, the picture of the moment takes its place.
 
     Attributes:
         reranking: What is shown.
@@ -163,11 +168,10 @@ class RerankExplorer:
     settings: Settings
     query: int = 0
     queries: Queries = "images"
-    box: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        widgets = ipywidgets_or_error("xmr_lib.widgets.rerank.Reranking(run).picture(settings)")
-        self._png = self._drawn()  # a wrong query is told before there are controls
+        widgets = find_ipywidgets()
+        first = self.picture()._repr_png_()  # a wrong query is told before there are controls
         begin = self.settings
         look = {"continuous_update": False, "layout": widgets.Layout(width="30em")}
         self.k1 = widgets.IntSlider(
@@ -183,25 +187,20 @@ class RerankExplorer:
         self.number = widgets.BoundedIntText(
             self.query, min=0, max=self._last(), description="query"
         )
-        self.picture_box = widgets.Image(value=self._png, format="png")
-        self.box = widgets.VBox(
-            [self.k1, self.k2, self.lam, self.side, self.number, self.picture_box]
-        )
-        turns = Turns()
-        for control in (self.k1, self.k2, self.lam, self.side, self.number):
+        controls = [self.k1, self.k2, self.lam, self.side, self.number]
+        names = ("k1", "k2", "lambda", "queries", "number")
+        for control, name in zip(controls, names, strict=True):
+            tagged(control, f"xmr-{name}")
+        title = f"re-ranking explorer of {self.reranking.run.name}"
+        self._build("xmr-rerank-explorer", title, controls)
+        self.picture_box.value = first
+        turns = Turns(self._tell)
+        for control in controls:
             control.observe(turns(self._read), names="value")
 
     def picture(self) -> Picture:
         """What is chosen now, as a figure."""
         return self.reranking.picture(self.settings, self.query, self.queries)
-
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        """The widget, and the picture of the moment for readers that show no widgets."""
-        name = f"re-ranking explorer of {self.reranking.run.name}"
-        return mime_bundle(self.box, self.picture_box.value, name, **options)
-
-    def _drawn(self) -> bytes:
-        return self.picture()._repr_png_()
 
     def _last(self) -> int:
         """The last position of a query."""
@@ -214,4 +213,4 @@ class RerankExplorer:
         self.queries = self.side.value
         self.number.max = self._last()
         self.query = self.number.value
-        self.picture_box.value = self._drawn()
+        self.draw()

@@ -1,35 +1,154 @@
-"""What all explorers need: ipywidgets or a message, controls in turns, a picture as a stand-in."""
+"""What all explorers share: controls in turns, errors as messages, a picture as a stand-in.
+
+Only ipywidgets' own controls are used, and pictures are PNG files in an `ipywidgets.Image`: no
+other front-end extension is needed in JupyterLab, Notebook 7, VS Code or Colab. A reader that shows
+no widgets (a saved notebook, GitHub) sees the picture of the moment; where ipywidgets is not
+installed, an explorer is a `Still`.
+
+Controls carry names as CSS classes, for tests in a browser and for a teacher's own styles:
+
+=================== ============================================================================
+explorer            classes
+=================== ============================================================================
+all                 `xmr-explorer` (whole), `xmr-message`, `xmr-picture`
+retrieval           `xmr-retrieval-explorer`, `xmr-model`, `xmr-direction`, `xmr-sentence`,
+                    `xmr-number`, `xmr-file`, `xmr-k`, `xmr-next-failure`, `xmr-random`
+attention           `xmr-attention-explorer`, `xmr-image`, `xmr-caption`, `xmr-sentence`,
+                    `xmr-word`, `xmr-region`
+tree                `xmr-tree-explorer`, `xmr-kind`, `xmr-item`, `xmr-tree-image`,
+                    `xmr-tree-referral`, `xmr-tree-caption`
+re-ranking          `xmr-rerank-explorer`, `xmr-k1`, `xmr-k2`, `xmr-lambda`, `xmr-queries`,
+                    `xmr-number`
+ablation            `xmr-ablation-explorer`, `xmr-table`, `xmr-measured`, `xmr-metric`, `xmr-rows`
+margin              `xmr-margin-playground`, `xmr-margin`, `xmr-point`, `xmr-angle`,
+                    `xmr-collapse`, `xmr-reset`
+=================== ============================================================================
+"""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
+import html
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from xmr_lib.errors import MissingDependencyError
+from xmr_lib.errors import XMRError
+from xmr_lib.figures import Picture
+
+NOTE = "No controls without ipywidgets: `pip install ipywidgets`, then restart the notebook."
+_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
-def ipywidgets_or_error(instead: str) -> Any:
-    """The package ipywidgets.
-
-    Args:
-        instead: What draws the same picture without it, for the message.
-
-    Raises:
-        MissingDependencyError: It is not installed.
-    """
+def find_ipywidgets() -> Any | None:
+    """The package ipywidgets, or None where it is not installed."""
     try:
         import ipywidgets
     except ImportError:
-        raise MissingDependencyError(
-            "The explorer needs ipywidgets: `pip install ipywidgets`, then restart the notebook. "
-            f"Without it, {instead} draws the same picture."
-        ) from None
+        return None
     return ipywidgets
+
+
+class Shown(ABC):
+    """What displays itself in a notebook, as a picture at least."""
+
+    @abstractmethod
+    def picture(self) -> Picture:
+        """What is chosen now, as a figure."""
+
+
+class Still(Shown):
+    """An explorer's first picture, where ipywidgets is not installed; says how to get it.
+
+    Args:
+        draw: Draws the picture.
+        title: What it shows, in words.
+    """
+
+    def __init__(self, draw: Callable[[], Picture], title: str) -> None:
+        self._draw, self.title = draw, title
+        print(NOTE)  # a notebook shows the picture and none of the words below it
+
+    def picture(self) -> Picture:
+        """The picture."""
+        return self._draw()
+
+    def __repr__(self) -> str:
+        return f"{self.title}. {NOTE}"
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        return {"text/plain": repr(self), "image/png": _encoded(self.picture()._repr_png_())}
+
+
+class Explorer(Shown):
+    """Controls with a picture below them.
+
+    Attributes:
+        title: What it shows, in words, for readers that show neither widgets nor pictures.
+        box: Everything, as one widget.
+        message: Where errors and remarks appear.
+        picture_box: The picture of the moment.
+    """
+
+    title: str
+    box: Any
+    message: Any
+    picture_box: Any
+
+    def _build(self, name: str, title: str, controls: Sequence[Any]) -> None:
+        """Puts the controls above a message and the picture.
+
+        Args:
+            name: Class of the whole, such as "xmr-tree-explorer".
+            title: See the attribute.
+            controls: Widgets, from top to bottom.
+        """
+        widgets = find_ipywidgets()
+        self.title = title
+        self.message = tagged(widgets.HTML(), "xmr-message")
+        self.picture_box = tagged(widgets.Image(format="png"), "xmr-picture")
+        self.picture_box.layout.max_width = "100%"
+        self.picture_box.layout.object_fit = "contain"
+        self.box = tagged(
+            widgets.VBox([*controls, self.message, self.picture_box]), "xmr-explorer", name
+        )
+
+    def draw(self) -> None:
+        """Shows what is chosen now."""
+        self.picture_box.value = self.picture()._repr_png_()
+
+    def say(self, *lines: str) -> None:
+        """Puts lines of plain text above the picture."""
+        self.message.value = "<br>".join(html.escape(line) for line in lines)
+
+    def _tell(self, error: XMRError) -> None:
+        self.say(str(error))
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+        """The widget, and the picture of the moment for readers that show no widgets."""
+        return {
+            _VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id},
+            "text/plain": self.title,
+            "image/png": _encoded(self.picture_box.value),
+        }
+
+
+def tagged(control: Any, *names: str) -> Any:
+    """The control, with CSS classes."""
+    for name in names:
+        control.add_class(name)
+    return control
+
+
+def _encoded(png: bytes) -> str:
+    return base64.b64encode(png).decode()
 
 
 class Turns:
     """Controls that set each other must not answer each other: one answer at a time.
+
+    Args:
+        tell: Takes an error that a user can act on; None lets it pass.
 
     >>> turns, heard = Turns(), []
     >>> second = turns(lambda: heard.append("second"))
@@ -39,11 +158,11 @@ class Turns:
     ['first']
     """
 
-    def __init__(self) -> None:
-        self._busy = False
+    def __init__(self, tell: Callable[[XMRError], None] | None = None) -> None:
+        self._busy, self._tell = False, tell
 
     def __call__(self, changed: Callable[[], Any]) -> Callable[[Any], None]:
-        """What a control is to call when its value changes, for `observe`."""
+        """What a control is to call when its value changes, for `observe` and `on_click`."""
 
         def answer(_: Any) -> None:
             if self._busy:
@@ -51,21 +170,11 @@ class Turns:
             self._busy = True
             try:
                 changed()
+            except XMRError as error:
+                if self._tell is None:
+                    raise
+                self._tell(error)
             finally:
                 self._busy = False
 
         return answer
-
-
-def mime_bundle(box: Any, png: bytes, name: str, **options: Any) -> dict[str, Any]:
-    """A widget, and the picture of the moment for readers that show no widgets.
-
-    Args:
-        box: The widget.
-        png: The picture.
-        name: In words, for readers that show neither.
-        **options: Of `_repr_mimebundle_`.
-    """
-    shown = box._repr_mimebundle_(**options)
-    bundle = dict(shown[0] if isinstance(shown, tuple) else shown)
-    return {**bundle, "text/plain": name, "image/png": base64.b64encode(png).decode()}

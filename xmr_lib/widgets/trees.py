@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
+from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.images import open_image
 from xmr_lib.errors import DataError
 from xmr_lib.figures import (
@@ -29,8 +30,10 @@ from xmr_lib.figures import (
 )
 from xmr_lib.inside import Contributions
 from xmr_lib.language.referral_tree import N_NODES, ReferralTree
+from xmr_lib.retriever import Retriever
+from xmr_lib.runs import Run
 from xmr_lib.tree_figures import place_tree
-from xmr_lib.widgets.shared import Turns, ipywidgets_or_error, mime_bundle
+from xmr_lib.widgets.shared import Explorer, Still, Turns, find_ipywidgets, tagged
 
 TREES = {"image": "VCS-tree", "referral": "referral tree", "caption": "TCS-tree"}
 FILTERS = ("all", "successes", "failures")
@@ -162,25 +165,39 @@ def _opened(picture: Any) -> Any:
     return open_image(picture) if isinstance(picture, (str, Path)) else picture
 
 
-def tree_explorer(items: Sequence[TreeItem]) -> TreeExplorer:
+def tree_explorer(
+    run_or_items: Run | Sequence[TreeItem],
+    captions: Sequence[int] | None = None,
+    data: CaptionedImages | None = None,
+) -> TreeExplorer | Still:
     """Walk through pictures and sentences, all of them or successes or failures only.
 
     Args:
-        items: What may be chosen.
+        run_or_items: A finished run of SMFEA with trees, or items that `tree_items` made.
+        captions: Of a run: positions of captions; by default twelve, evenly spaced.
+        data: Of a run: what the positions count in; the reported split by default.
+
+    Returns:
+        The explorer; its first picture where ipywidgets is not installed.
 
     Raises:
-        MissingDependencyError: ipywidgets is not installed. `plot_item(items[0])` draws the same
-            without it.
-        DataError: There is no item.
+        DataError: There is no item, or the run has no trees.
     """
+    items = run_or_items
+    if isinstance(items, Retriever):
+        from xmr_lib.widgets.tree_items import tree_items  # which needs TreeItem of this file
+
+        items = tree_items(items, captions, data)
+    if not len(items):
+        raise DataError("There is nothing to explore: give at least one TreeItem.")
+    if find_ipywidgets() is None:
+        return Still(lambda: plot_item(items[0]), f"predicted trees, items: {len(items)}")
     return TreeExplorer(items)
 
 
 @dataclass(eq=False)
-class TreeExplorer:
+class TreeExplorer(Explorer):
     """Controls with a picture below them; displays itself in a notebook.
-
-    Where no kernel runs, or widgets are not shown, the picture of the moment takes its place.
 
     Attributes:
         items: What may be chosen.
@@ -191,9 +208,7 @@ class TreeExplorer:
     shown: TreeItem = field(init=False)
 
     def __post_init__(self) -> None:
-        if not len(self.items):
-            raise DataError("There is nothing to explore: give at least one TreeItem.")
-        widgets = ipywidgets_or_error("xmr_lib.widgets.trees.plot_item(item)")
+        widgets = find_ipywidgets()
         self.shown = self.items[0]
         self.kind = widgets.ToggleButtons(options=FILTERS, description="show")
         self.item = widgets.Dropdown(description="item", layout=widgets.Layout(width="46em"))
@@ -201,26 +216,26 @@ class TreeExplorer:
             name: widgets.ToggleButton(value=True, description=title)
             for name, title in TREES.items()
         }
-        self.message = widgets.HTML()
-        self.picture_box = widgets.Image(format="png")
+        for control, name in ((self.kind, "kind"), (self.item, "item")):
+            tagged(control, f"xmr-{name}")
+        for name, toggle in self.trees.items():
+            tagged(toggle, f"xmr-tree-{name}")
         toggles = widgets.HBox(list(self.trees.values()))
-        self.box = widgets.VBox([self.kind, self.item, toggles, self.message, self.picture_box])
+        self._build(
+            "xmr-tree-explorer", f"tree explorer, items: {len(self.items)}",
+            [self.kind, self.item, toggles],
+        )  # fmt: skip
         self._new_kind()
-        turns = Turns()
+        turns = Turns(self._tell)
         self.kind.observe(turns(self._new_kind), names="value")
         self.item.observe(turns(self._new_item), names="value")
         for toggle in self.trees.values():
-            toggle.observe(turns(self._draw), names="value")
+            toggle.observe(turns(self.draw), names="value")
 
     def picture(self) -> Picture:
         """What is chosen now, as a figure."""
         chosen = [name for name, toggle in self.trees.items() if toggle.value]
         return plot_item(self.shown, chosen)
-
-    def _repr_mimebundle_(self, **options: Any) -> dict[str, Any]:
-        """The widget, and the picture of the moment for readers that show no widgets."""
-        name = f"tree explorer, items: {len(self.items)}"
-        return mime_bundle(self.box, self.picture_box.value, name, **options)
 
     def _new_kind(self) -> None:
         """Offers the items of a kind; where there are none, what was shown stays."""
@@ -230,7 +245,7 @@ class TreeExplorer:
             for number, item in enumerate(self.items)
             if self.kind.value == "all" or item.success is wanted[self.kind.value]
         ]
-        self.message.value = "" if options else f"No {self.kind.value} among these items."
+        self.say(*([] if options else [f"No {self.kind.value} among these items."]))
         self.item.options = options
         if options:
             self.item.value = options[0][1]
@@ -238,10 +253,7 @@ class TreeExplorer:
 
     def _new_item(self) -> None:
         self.shown = self.items[self.item.value]
-        self._draw()
-
-    def _draw(self) -> None:
-        self.picture_box.value = self.picture()._repr_png_()
+        self.draw()
 
 
 def _label(number: int, item: TreeItem) -> str:
