@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmr_lib.teaching.course import Course, Mark, id_of, is_graded, source_of
+from xmr_lib.teaching.course import Course, Mark, id_of, is_graded, is_solution, read, source_of
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def replaced(notebook: dict, cell_id: str, code: str) -> dict:
     """The notebook with another source in the solution cell `cell_id`."""
     copy = json.loads(json.dumps(notebook))
     (cell,) = [cell for cell in copy["cells"] if id_of(cell) == cell_id]
-    assert cell["metadata"]["nbgrader"]["solution"], f"{cell_id} is no solution cell"
+    assert is_solution(cell), f"{cell_id} is no solution cell"
     cell["source"] = code.strip("\n")
     return copy
 
@@ -84,8 +84,8 @@ def check(assignment: str, wrongs: list[Wrong], folder: Path) -> None:
     assert len(wrongs) >= 5, "at least five wrong solutions"
     assert len({wrong.name for wrong in wrongs} | {"solved", "untouched"}) == len(wrongs) + 2
     course = Course(folder)
-    release = json.loads(course.add(assignment).read_text(encoding="utf-8"))
-    source = json.loads(source_of(course.original, assignment).read_text(encoding="utf-8"))
+    release = read(course.add(assignment))
+    source = read(source_of(course.original, assignment))
     marks = grade(course, assignment, source, release, wrongs)
     print(f"\n{assignment}\n{table(marks)}")
     problems = []

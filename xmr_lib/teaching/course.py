@@ -15,7 +15,7 @@ import shutil
 import sysconfig
 import traceback
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,12 +80,19 @@ class Course:
         root: An empty folder; everything is written below it.
         original: The course whose sources and settings are used.
         timeout: Seconds that a cell may run; None leaves what the settings say.
+        graded: Keep a gradebook. Student copies alone need none, and are made faster.
 
     Raises:
         MissingDependencyError: nbgrader is not installed.
     """
 
-    def __init__(self, root: Path, original: Path | None = None, timeout: int | None = None):
+    def __init__(
+        self,
+        root: Path,
+        original: Path | None = None,
+        timeout: int | None = None,
+        graded: bool = True,
+    ) -> None:
         try:
             from nbgrader.coursedir import CourseDirectory
             from traitlets.config.loader import PyFileConfigLoader
@@ -98,6 +105,8 @@ class Course:
         if timeout is not None:
             self._config.Execute.timeout = timeout
         self._config.CourseDirectory.root = str(self.root)
+        self._config.GenerateAssignment.no_database = not graded
+        self._config.SaveCells.enabled = graded
         # Kernels would tell of their sockets, once a submission
         self._config.Execute.extra_arguments = [
             "--HistoryManager.hist_file=:memory:", "--Application.log_level=ERROR",
@@ -153,22 +162,12 @@ class Course:
         """Points of each graded cell by its `grade_id`, in the order of the notebook."""
         from nbgrader.api import Gradebook
 
-        notebook = json.loads(source_of(self.original, assignment).read_text(encoding="utf-8"))
-        order = [id_of(cell) for cell in notebook["cells"] if is_graded(cell)]
+        marks = unmarked(read(source_of(self.original, assignment)))
         with Gradebook(self._directory.db_url) as gradebook:
-            grades = gradebook.find_submission_notebook(assignment, assignment, student).grades
-            marks = {}
-            for grade in grades:
-                by_hand = grade.cell.cell_type == "markdown" or self._is_solution(notebook, grade)
-                points = grade.manual_score if grade.manual_score is not None else grade.auto_score
-                marks[grade.name] = Mark(points, grade.max_score, by_hand)
-        return {name: marks[name] for name in order}
-
-    @staticmethod
-    def _is_solution(notebook: dict[str, Any], grade: Any) -> bool:
-        """A cell that is answered and graded at once has no test: a person reads it."""
-        return any(id_of(cell) == grade.name and cell["metadata"]["nbgrader"]["solution"]
-                   for cell in notebook["cells"])  # fmt: skip
+            for grade in gradebook.find_submission_notebook(assignment, assignment, student).grades:
+                points = grade.auto_score if grade.manual_score is None else grade.manual_score
+                marks[grade.name] = replace(marks[grade.name], points=points)
+        return marks
 
     def _convert(self, converter: type, assignment: str, student: str = "*") -> str:
         """One of nbgrader's steps; returns "" or its log and traceback."""
@@ -189,11 +188,37 @@ class Course:
         return ""
 
 
+def read(file: Path) -> dict[str, Any]:
+    """A notebook of ours, as JSON."""
+    return json.loads(file.read_text(encoding="utf-8"))
+
+
 def id_of(cell: dict[str, Any]) -> str | None:
     """The `grade_id` by which nbgrader knows a cell, or None."""
-    return cell["metadata"].get("nbgrader", {}).get("grade_id")
+    return _nbgrader(cell).get("grade_id")
 
 
 def is_graded(cell: dict[str, Any]) -> bool:
     """Whether the cell carries points: tests, and answers that are graded by hand."""
-    return bool(cell["metadata"].get("nbgrader", {}).get("grade"))
+    return bool(_nbgrader(cell).get("grade"))
+
+
+def is_solution(cell: dict[str, Any]) -> bool:
+    """Whether students write into the cell."""
+    return bool(_nbgrader(cell).get("solution"))
+
+
+def unmarked(notebook: dict[str, Any]) -> dict[str, Mark]:
+    """All graded cells of a source or a student copy, before anybody has looked.
+
+    A cell that is answered and graded at once has no test: a person reads it.
+    """
+    return {
+        id_of(cell): Mark(None, _nbgrader(cell)["points"], is_solution(cell))
+        for cell in notebook["cells"]
+        if is_graded(cell)
+    }
+
+
+def _nbgrader(cell: dict[str, Any]) -> dict[str, Any]:
+    return cell.get("metadata", {}).get("nbgrader", {})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from xmr_lib.errors import DataError
-from xmr_lib.teaching.course import Course, assignment_ids, assignments_dir
+from xmr_lib.teaching.course import Course, assignment_ids, assignments_dir, read
 
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -53,9 +53,9 @@ def student_copies(course: Path, assignments: Iterable[str]) -> dict[Path, str]:
     """
     copies = {}
     with tempfile.TemporaryDirectory() as folder:
-        made = Course(Path(folder), course)
+        made = Course(Path(folder), course, graded=False)
         for assignment in assignments:
-            copy = json.loads(made.add(assignment).read_text(encoding="utf-8"))
+            copy = read(made.add(assignment))
             copies[course / "release" / assignment / f"{assignment}.ipynb"] = as_text(copy)
     return copies
 

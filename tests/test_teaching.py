@@ -1,0 +1,265 @@
+"""A course from an empty folder to marks: student copies, submissions of all kinds, feedback."""
+
+from __future__ import annotations
+
+import sys
+
+import pandas as pd
+import pytest
+
+pytest.importorskip("nbgrader", reason='needs nbgrader: pip install -e ".[teaching]"')
+
+from assignments import tiny
+
+from xmr_lib.commands import teaching as commands
+from xmr_lib.errors import DataError, MissingDependencyError, UnknownNameError
+from xmr_lib.teaching import grading, own_work
+from xmr_lib.teaching.course import assignment_ids, assignments_dir, id_of, read
+from xmr_lib.teaching.release import release, student_copies
+from xmr_lib.teaching.submissions import find, mend
+
+RIGHT = {
+    "half": "def half(x):\n    return x / 2",
+    "root": "def root(x):\n    return math.sqrt(x)",
+    "why": "It is so.",
+}
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    folder = tiny.course(tmp_path_factory.mktemp("course"))
+    release(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def handed_out(course):
+    return read(course / "release" / tiny.NAME / f"{tiny.NAME}.ipynb")
+
+
+def test_committed_student_copies_are_what_their_sources_give():
+    """So that nobody changes a source and forgets `make assignments`."""
+    folder = assignments_dir()
+    if not assignment_ids(folder):
+        pytest.skip("no assignment yet")
+    release(folder, check=True)
+
+
+def test_committed_student_copies_give_nothing_away():
+    for file in (assignments_dir() / "release").glob("*/*.ipynb"):
+        text = file.read_text(encoding="utf-8")
+        assert "BEGIN" not in text and "HIDDEN" not in text, file
+        assert "NotImplementedError" in text
+
+
+def test_student_copies_are_the_same_every_time_and_checked(course, tmp_path):
+    once, again = (student_copies(course, [tiny.NAME]) for _ in range(2))
+    assert once == again
+    (text,) = once.values()
+    assert "x / 2" not in text and "2.5" not in text and "half of 4" in text
+    ours = tiny.course(tmp_path)
+    with pytest.raises(DataError, match=r"tiny\.ipynb is missing"):
+        release(ours, check=True)
+    (file,) = release(ours)
+    release(ours, check=True)
+    file.write_text(file.read_text(encoding="utf-8").replace("Tiny", "Tinny"), encoding="utf-8")
+    with pytest.raises(DataError, match=r"tiny\.ipynb is not what its source gives"):
+        release(ours, check=True)
+    release(ours)
+    tiny.write(ours / "release" / "old" / "old.ipynb", {"cells": []})
+    with pytest.raises(DataError, match=r"old\.ipynb has no source"):
+        release(ours, check=True)
+    release(ours)
+    assert not (ours / "release" / "old" / "old.ipynb").exists()
+    assert not list(ours.glob("**/gradebook.db"))  # that was elsewhere
+
+
+def test_a_source_that_nbgrader_refuses_is_named(tmp_path):
+    folder = tiny.course(tmp_path)
+    file = folder / "source" / tiny.NAME / f"{tiny.NAME}.ipynb"
+    file.write_text(file.read_text(encoding="utf-8").replace("END SOLUTION", "END"), "utf-8")
+    with pytest.raises(DataError, match=r"tiny\.ipynb: nbgrader made no student copy"):
+        release(folder)
+
+
+def test_the_evening_of_a_teacher(course, handed_out, tmp_path, capsys):
+    """Set up, hand out, collect what a learning platform gives, grade, give feedback."""
+    given = tmp_path / "submissions"
+    right = tiny.answered(handed_out, **RIGHT)
+    wrong = tiny.answered(right, half="def half(x):\n    return 2", why="")
+    endless = tiny.answered(right, half="while True:\n    pass")
+    dies = tiny.answered(right, root="import os\nos._exit(1)")
+    cheats = tiny.answered(wrong, test_half="pass")
+    deleted = tiny.without(wrong, "setup", "test_half")
+    bare = tiny.answered(wrong)
+    for cell in bare["cells"]:
+        cell["metadata"] = {}
+    tiny.write(given / "ada" / "tiny" / "tiny.ipynb", right)
+    tiny.write(given / "Bob [B] + Müller_17_assignsubmission_file" / "tiny.ipynb", wrong)
+    tiny.write(given / "cleo_tiny (1).ipynb", handed_out)
+    tiny.write(given / "dan_tiny.ipynb", endless)
+    tiny.write(given / "eve_tiny.ipynb", dies)
+    tiny.write(given / "fay" / "my homework.ipynb", cheats)
+    tiny.write(given / "gus_tiny.ipynb", deleted)
+    tiny.write(given / "hal_tiny.ipynb", bare)
+    (given / "ida_tiny.ipynb").write_text("{ not JSON", encoding="utf-8")
+    (given / "jan_notes.ipynb").write_text("{}", encoding="utf-8")
+    tiny.write(given / ".ipynb_checkpoints" / "ada_tiny.ipynb", right)
+    before = {file: file.read_bytes() for file in given.rglob("*.ipynb")}
+
+    commands.grade(
+        given, out=tmp_path / "marks.csv", feedback=tmp_path / "pages", timeout=3, course=course
+    )
+
+    said = capsys.readouterr().out
+    assert {file: file.read_bytes() for file in given.rglob("*.ipynb")} == before
+    assert "with your rights" in said
+    marks = pd.read_csv(tmp_path / "marks.csv", index_col="student")
+    got = marks[["tiny/test_half (of 2)", "tiny/test_root (of 3)"]].fillna(-1).T.to_dict("list")
+    assert got == {
+        "ada": [2, 3],
+        "Bob [B] + Müller": [0, 3],
+        "cleo": [0, 0],
+        "dan": [0, 3],  # only the cell that never ends, and what needs it
+        "eve": [0, 0],  # no kernel, no marks: the remark says why
+        "fay": [0, 3],  # her own test does not count
+        "gus": [0, 3],  # a deleted test neither
+        "hal": [0, 3],  # nor the loss of all metadata
+        "ida": [0, 0],
+        "jan_notes": [-1, -1],
+    }
+    by_hand = marks["tiny: by hand still"]
+    assert by_hand["ada"] == 4 and by_hand["cleo"] == 0  # left blank: nothing to read
+    assert "5 of 5 + 4 by hand" in said and "0 of 5" in said
+    for line in (
+        "dan, tiny: cell half ran too long",
+        "eve, tiny: would not run at all (",
+        "fay, tiny: my homework.ipynb should be called tiny.ipynb",
+        "gus, tiny: locked cell setup was missing and is put back",
+        "gus, tiny: locked cell test_half was missing and is put back",
+        "hal, tiny: nbgrader's marks are gone",
+        "ida, tiny: ida_tiny.ipynb is no notebook that can be read",
+        "jan_notes, unknown assignment: jan_notes.ipynb",
+    ):
+        assert line in said, f"{line}\n{said}"
+    assert "DeadKernelError" in said.split("eve, tiny: ")[1].splitlines()[0]
+    page = (tmp_path / "pages" / "Bob [B] + Müller" / "tiny.html").read_text(encoding="utf-8")
+    assert "AssertionError" in page and "2.5" in page  # students see which hidden test failed
+    assert not (tmp_path / "pages" / "ida").exists()
+    assert not list(course.glob("**/gradebook.db"))
+
+
+def test_two_at_once_give_the_same(course, handed_out, tmp_path):
+    right = tiny.answered(handed_out, **RIGHT)
+    tiny.write(tmp_path / "ada_tiny.ipynb", right)
+    tiny.write(tmp_path / "bob_tiny.ipynb", tiny.answered(right, root="def root(x):\n    return 2"))
+    tiny.write(tmp_path / "cleo_tiny.ipynb", tiny.answered(right, half="half = abs"))
+    graded = grading.grade(tmp_path, course, assignment=tiny.NAME, jobs=2)
+    assert [(each.student, each.automatic) for each in graded] == [
+        ("ada", 5), ("bob", 5), ("cleo", 3),
+    ]  # fmt: skip
+
+
+def test_grading_refuses(course, tmp_path):
+    with pytest.raises(DataError, match="is no folder"):
+        grading.grade(tmp_path / "nowhere", course)
+    with pytest.raises(DataError, match="holds no notebook"):
+        grading.grade(tmp_path, course)
+    with pytest.raises(UnknownNameError, match="Did you mean 'tiny'"):
+        grading.grade(tmp_path, course, assignment="tinny")
+
+
+def test_without_nbgrader_the_message_says_how_to_get_it(course, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nbgrader.coursedir", None)
+    with pytest.raises(MissingDependencyError, match=r'pip install -e "\.\[teaching\]"'):
+        release(course)
+
+
+def test_who_handed_in_what(handed_out, tmp_path):
+    copies = {"1_a": {"cells": []}, "1_a_more": {"cells": []}, tiny.NAME: handed_out}
+    for name in (
+        "ada/1_a/1_a.ipynb", "bob_4711_assignsubmission_file_/1_a_more.ipynb", "cleo_1_a.ipynb",
+        "Dan Dee-1_a_more-Copy1.ipynb",
+    ):  # fmt: skip
+        tiny.write(tmp_path / name, {"cells": [], "nbformat": 4, "nbformat_minor": 5,
+                                     "metadata": {}})  # fmt: skip
+    tiny.write(tmp_path / "eve" / "Untitled.ipynb", handed_out)
+    assert [(one.student, one.assignment) for one in find(tmp_path, copies)] == [
+        ("Dan Dee", "1_a_more"), ("ada", "1_a"), ("bob", "1_a_more"), ("cleo", "1_a"),
+        ("eve", "tiny"),
+    ]  # fmt: skip
+
+
+def test_of_two_the_newer_is_taken(handed_out, tmp_path):
+    import os
+
+    older = tiny.write(tmp_path / "ada" / "tiny.ipynb", handed_out)
+    newer = tiny.write(tmp_path / "ada" / "tiny (1).ipynb", handed_out)
+    for file, hour in ((older, 1), (newer, 2)):
+        os.utime(file, (3600 * hour, 3600 * hour))
+    (one,) = find(tmp_path, {tiny.NAME: handed_out})
+    assert one.file == newer
+    assert one.remarks == ["handed in twice: tiny (1).ipynb is newer than tiny.ipynb"]
+
+
+def names(notebook) -> list:
+    return [id_of(cell) for cell in notebook["cells"]]
+
+
+def test_mending_changes_nothing_that_is_whole(handed_out):
+    right = tiny.answered(handed_out, **RIGHT)
+    mended, remarks = mend(right, handed_out)
+    assert mended["cells"] == right["cells"] and remarks == []
+
+
+@pytest.mark.parametrize("gone", ["setup", "test_half", "test_root"])
+def test_a_deleted_cell_comes_back_in_its_place(handed_out, gone):
+    right = tiny.answered(handed_out, **RIGHT)
+    mended, remarks = mend(tiny.without(right, gone), handed_out)
+    assert mended["cells"] == right["cells"]
+    assert remarks == [f"locked cell {gone} was missing and is put back"]
+
+
+def test_a_deleted_answer_stays_away(handed_out):
+    mended, remarks = mend(tiny.without(handed_out, "half", "why"), handed_out)
+    assert names(mended) == ["title", "setup", "test_half", "root", "test_root"]
+    assert remarks == ["answer half is missing", "answer why is missing"]
+
+
+def test_locked_cells_and_their_points_are_those_handed_out(handed_out):
+    meddled = tiny.answered(handed_out, test_half="pass", setup="math = None", half="half = 1")
+    for cell in meddled["cells"]:
+        if id_of(cell) == "test_half":
+            cell["metadata"]["nbgrader"] |= {"points": 100, "grade": False}
+    mended, _ = mend(meddled, handed_out)
+    assert mended["cells"] == tiny.answered(handed_out, half="half = 1")["cells"]
+
+
+def test_of_copied_cells_the_last_counts_and_own_cells_stay(handed_out):
+    own = {"cell_type": "code", "metadata": {"nbgrader": {"grade_id": "mine"}}, "source": "1",
+           "outputs": [], "execution_count": 7, "id": "own"}  # fmt: skip
+    copied = {**handed_out, "cells": [handed_out["cells"][2], own, *handed_out["cells"]]}
+    mended, remarks = mend(copied, handed_out)
+    assert names(mended) == [None, None, *names(handed_out)] and remarks == []
+    assert mended["cells"][1]["execution_count"] is None
+
+
+def test_own_work(monkeypatch):
+    def from_here(x):
+        return x
+
+    with pytest.raises(AssertionError, match="imported from test_teaching"):
+        own_work(from_here)
+    from_here.__module__ = "__main__"
+    own_work(from_here)
+
+    def borrowed(x):
+        from xmr_lib.evaluation import evaluate_scores
+
+        return evaluate_scores(x)
+
+    borrowed.__module__ = "__main__"
+    with pytest.raises(AssertionError, match="borrowed calls xmr_lib"):
+        own_work(borrowed)
+    with pytest.raises(AssertionError, match="not a function any more"):
+        own_work(3)
