@@ -37,11 +37,13 @@ def test_what_is_written_is_read_back(photos, tmp_path):
     assert again.image_files[2].read_bytes() == photos.image_files[2].read_bytes()
 
 
-def test_without_splits_the_names_decide(photos, tmp_path):
-    own_photos.write_folder(photos, tmp_path / "mine", splits=False)
-    header = (tmp_path / "mine" / "captions.csv").read_text(encoding="utf-8").splitlines()[0]
-    assert header == "image,caption"
-    assert set(captioned.load(tmp_path / "mine").split_names) == {"train", "val", "test"}
+def test_a_table_alone_changes_the_splits_and_touches_no_picture(photos, tmp_path):
+    table = own_photos.write_table(
+        replace(photos, splits=np.array(["val", "train", "train", "test"])), tmp_path / "new.csv"
+    )
+    again = captioned.load(table, images=tmp_path)
+    assert again.splits.tolist() == ["val", "train", "train", "test"]
+    assert again.image_files == photos.image_files
 
 
 def test_one_name_for_two_pictures_is_refused(photos, tmp_path):
@@ -80,11 +82,11 @@ def test_twins_across_splits_are_found(photos):
     assert found[["image", "split", "other image", "other split"]].to_numpy().tolist() == [
         ["0.png", "train", "2.png", "val"]
     ]
-    assert 0.97 < found["cosine"][0] <= 1.0001
+    assert 0.85 < found["cosine"][0] <= 1.0001
 
 
 def test_twins_within_a_split_only_when_asked(photos):
-    near = features_of([[1, 0], [1, 0], [-1, 0.1], [-1, -0.4]])
+    near = features_of([[1, 0], [1, 0], [-1, 0.9], [-1, -0.9]])
     assert own_photos.near_duplicates(photos, near).empty
     found = own_photos.near_duplicates(photos, near, splits=False)
     assert found[["image", "other image"]].to_numpy().tolist() == [["0.png", "1.png"]]

@@ -139,11 +139,15 @@ def measure(
         learn, _, report = training.three_parts(some)
         epochs = overrides.get("epochs", epochs_for(plain, learn.n_captions))
         drop = -(-plain.lr_drop_every * epochs // plain.epochs)
-        found = runs.run(
-            recipe, some, scale=scale, seed=seed, features=features,
-            root=runs_dir() / "learning-curves",
-            **{"lr_drop_every": drop, **overrides, "epochs": epochs},
-        )  # fmt: skip
+        bars = training.EPOCH_BARS.set(False)
+        try:
+            found = runs.run(
+                recipe, some, scale=scale, seed=seed, features=features,
+                root=runs_dir() / "learning-curves",
+                **{"lr_drop_every": drop, **overrides, "epochs": epochs},
+            )  # fmt: skip
+        finally:
+            training.EPOCH_BARS.reset(bars)
         shared = {
             "n_images": size,
             "n_captions": learn.n_captions,

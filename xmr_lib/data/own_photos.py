@@ -21,7 +21,7 @@ from xmr_lib.encoders.backbone import stage_columns
 from xmr_lib.errors import DataError
 
 
-def write_folder(data: CaptionedImages, folder: str | Path, splits: bool = True) -> Path:
+def write_folder(data: CaptionedImages, folder: str | Path) -> Path:
     """Copies pictures into `folder/images` and writes `folder/captions.csv` beside them.
 
     This is the layout that `--data folder` reads, and a pattern for your own.
@@ -29,10 +29,27 @@ def write_folder(data: CaptionedImages, folder: str | Path, splits: bool = True)
     Args:
         data: Captioned images; their file names must differ.
         folder: Made if missing; files of the same names are replaced.
-        splits: Write the column `split`, too.
 
     Returns:
         The folder.
+
+    Raises:
+        DataError: Two pictures have one file name.
+    """
+    folder = Path(folder)
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    write_table(data, folder / "captions.csv")
+    for file in data.image_files:
+        shutil.copy2(file, folder / "images" / file.name)
+    return folder
+
+
+def write_table(data: CaptionedImages, path: str | Path) -> Path:
+    """Writes captions and splits as a CSV with the columns `image,caption,split`.
+
+    Args:
+        data: Captioned images; their file names must differ.
+        path: Of the CSV; pictures are named without their folders.
 
     Raises:
         DataError: Two pictures have one file name.
@@ -41,17 +58,12 @@ def write_folder(data: CaptionedImages, folder: str | Path, splits: bool = True)
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise DataError(f"{len(twice)} file names belong to several pictures, as {twice[0]}.")
-    folder = Path(folder)
-    (folder / "images").mkdir(parents=True, exist_ok=True)
-    for file in data.image_files:
-        shutil.copyfile(file, folder / "images" / file.name)
-    with open(folder / "captions.csv", "w", encoding="utf-8", newline="") as file:
+    with open(path, "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["image", "caption", "split"] if splits else ["image", "caption"])
+        table.writerow(["image", "caption", "split"])
         for caption, image in zip(data.captions, data.image_of_caption, strict=True):
-            row = [names[image], caption]
-            table.writerow([*row, data.splits[image]] if splits else row)
-    return folder
+            table.writerow([names[image], caption, data.splits[image]])
+    return Path(path)
 
 
 def summary(data: CaptionedImages, threshold: int = 4) -> pd.DataFrame:
@@ -83,7 +95,7 @@ def summary(data: CaptionedImages, threshold: int = 4) -> pd.DataFrame:
 
 
 def near_duplicates(
-    data: CaptionedImages, features: Features, least: float = 0.97, splits: bool = True
+    data: CaptionedImages, features: Features, least: float = 0.85, splits: bool = True
 ) -> pd.DataFrame:
     """Pairs of pictures that a network can hardly tell apart, most alike first.
 
