@@ -213,7 +213,7 @@ def saved(table: str, label: str = "toy", folder: Path | None = None) -> pd.Data
     frame["mark"] = [printed.mark(method) for method in printed.methods]
     frame["status"] = [printed.status(method) for method in printed.methods]  # as of today
     for column in ("recipe", "against", "verdict"):
-        frame[column] = frame[column].fillna("")
+        frame[column] = frame[column].astype(object).fillna("")  # all empty: read as numbers
     frame.attrs["title"] = f"{printed.title}\nprinted: {printed.dataset} · measured: " + (
         "TOY NUMBERS from drawn scenes" if label.startswith("toy") else label
     )

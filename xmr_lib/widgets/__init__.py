@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 _ROOMS = {
+    "ablation_explorer": "ablation",
     "attention_explorer": "attention",
     "rerank_explorer": "rerank",
     "retrieval_explorer": "retrieval",
