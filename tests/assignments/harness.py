@@ -7,6 +7,7 @@ a folder of the test.
 from __future__ import annotations
 
 import json
+import linecache
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -107,15 +108,28 @@ def check(assignment: str, wrongs: list[Wrong], folder: Path) -> None:
 
 
 def passes_what_students_see(source: dict, release: dict, wrong: Wrong) -> bool:
-    """Whether only hidden tests catch a wrong solution; runs in this process, without a kernel."""
+    """Whether no visible test catches a wrong solution."""
+    notebook = replaced(source, wrong.cell, wrong.code)
     seen = {id_of(cell): cell["source"] for cell in release["cells"] if is_graded(cell)}
+    for cell in notebook["cells"]:
+        cell["source"] = seen.get(id_of(cell), cell["source"])
+    _, failed = run(notebook)
+    tests = {id_of(cell) for cell in notebook["cells"] if is_graded(cell)}
+    print(f"{wrong.name}, visible tests only: {failed or 'nothing fails'}")
+    return not tests & set(failed)
+
+
+def run(notebook: dict) -> tuple[dict, dict[str, str]]:
+    """Runs a notebook in this process, without a kernel: its names, and errors by cell."""
     space = {"__name__": "__main__"}  # as in a notebook
-    for cell in replaced(source, wrong.cell, wrong.code)["cells"]:
-        if cell["cell_type"] == "code":
-            code = "".join(seen.get(id_of(cell), cell["source"]))
-            try:
-                exec(compile(code, str(id_of(cell)), "exec"), space)
-            except Exception as error:
-                print(f"{wrong.name}: {id_of(cell)} stops with {error!r}")
-                return False
-    return True
+    failed = {}
+    for number, cell in enumerate(notebook["cells"]):
+        if cell["cell_type"] != "code":
+            continue
+        code, name = "".join(cell["source"]), f"<{number} {id_of(cell)}>"
+        linecache.cache[name] = (len(code), None, code.splitlines(keepends=True), name)
+        try:
+            exec(compile(code, name, "exec"), space)
+        except Exception as error:
+            failed[id_of(cell)] = repr(error)
+    return space, failed
