@@ -9,13 +9,14 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+# A room must not have the name of what it holds: an imported module would take its place.
 _ROOMS = {
     "ablation_explorer": "ablation",
     "attention_explorer": "attention",
     "rerank_explorer": "rerank",
     "retrieval_explorer": "retrieval",
     "tree_explorer": "trees",
-    "tree_items": "tree_items",
+    "tree_items": "items",
 }
 
 __all__ = list(_ROOMS)

@@ -185,7 +185,7 @@ def tree_explorer(
     """
     items = run_or_items
     if isinstance(items, Retriever):
-        from xmr_lib.widgets.tree_items import tree_items  # which needs TreeItem of this file
+        from xmr_lib.widgets.items import tree_items  # which needs TreeItem of this file
 
         items = tree_items(items, captions, data)
     if not len(items):
