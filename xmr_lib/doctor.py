@@ -72,7 +72,8 @@ OPTIONAL = {
     "ipywidgets": ("ipywidgets", "sliders in the notebooks", '-e ".[notebooks]"'),
     "nbgrader": ("nbgrader", "assignments, handed out and graded", '-e ".[teaching]"'),
     "faiss": ("faiss-cpu", "search in millions of images", '-e ".[search]"'),
-    "pymilvus": ("pymilvus", "search through a database", "pymilvus milvus-lite"),
+    "pymilvus": ("pymilvus", "search through a database", '-e ".[search]"'),
+    "selenium": ("selenium", "tests in a browser (chromium, chromium-driver)", '-e ".[tests]"'),
     "datasets": ("datasets", "data sets in Hugging Face's format", '-e ".[hub]"'),
 }
 
