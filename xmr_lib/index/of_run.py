@@ -1,0 +1,382 @@
+"""The index of a run: its pictures and captions, kept in its folder and brought up to date.
+
+Below `index/<split>/` in the run's folder lie `pictures.json` – which pictures were added and
+taken out – and for pictures and for captions a folder with the exact index and, beside it, those
+that were filled from it. What an index should hold follows from the data set and from that file;
+`_complete` compares that with what it does hold. So a load that was killed goes on, a picture that
+was added, replaced or removed is put right, and an index of other weights is built anew, all by
+the same few lines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.feature_store import list_files
+from xmr_lib.errors import DataError, UnknownNameError
+from xmr_lib.index import pictures
+from xmr_lib.index.base import VectorIndex, read_state, write_state
+from xmr_lib.index.exact import ExactIndex
+from xmr_lib.index.kinds import KINDS, Kind
+from xmr_lib.retrieval import Hit
+from xmr_lib.retriever import Retriever
+
+Side = Literal["images", "captions"]
+_BATCH = 2048  # items encoded at once; each batch is on disk before the next begins
+_PICTURES = 256  # the same for added pictures, which have to be decoded
+
+
+@dataclass
+class Changes:
+    """What became of pictures that were to be added.
+
+    Attributes:
+        added: Names that are new.
+        updated: Names that were there, with another picture.
+        unchanged: Names that were there with this very picture.
+        broken: Why the others could not be used.
+    """
+
+    added: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+
+class RunIndex:
+    """Pictures and captions of a run, searched by an index; see `xmr_lib.index.of`.
+
+    Attributes:
+        run: The run or ensemble.
+        kind: One of `KINDS`.
+        data: The data set's part that is searched.
+    """
+
+    def __init__(
+        self,
+        run: Retriever,
+        kind: Kind = "exact",
+        *,
+        split: str | None = None,
+        uri: str | None = None,
+        effort: int | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        if kind not in KINDS:
+            raise UnknownNameError("kind of index", kind, KINDS)
+        if not run.compares_vectors:
+            raise DataError(
+                f"{run.name} does not compare one vector of a picture with one of a sentence by "
+                "their cosine, so no index can hold it. Search it without one: "
+                "run.search_images(…), or `search` without --index, --add and --remove."
+            )
+        if uri is not None and kind != "milvus":
+            raise DataError(f"An address ({uri}) goes with the kind milvus, not with {kind}.")
+        if effort is not None and effort < 1:
+            raise DataError(f"The effort must be at least 1, not {effort}.")
+        self.run, self.kind, self.uri, self.effort = run, kind, uri, effort
+        self.data = run.report if split is None else run.data
+        if split not in (None, "all"):
+            self.data = run.data.split(split)
+        self.folder = (folder or _home(run)) / (split or "report")
+        self.dim = run.encode_sentences(["a picture"]).vectors.shape[1]
+        self._own = dict(zip(_names(self.data, run.data), self.data.image_files, strict=True))
+        self._sides: dict[Side, tuple[ExactIndex, VectorIndex]] = {}
+
+    # --- search ------------------------------------------------------------------------------
+
+    def search_images(self, sentence: str, k: int = 5) -> list[Hit]:
+        """The `k` pictures that fit a sentence best.
+
+        Raises:
+            DataError: The sentence has no words, or a file of the index is damaged.
+        """
+        query = self.run.encode_sentences([sentence]).vectors.cpu().numpy()
+        _, index = self._side("images")
+        files = self.files
+        places = {name: place for place, name in enumerate(files)}
+        return [Hit(places[n], score, files[n]) for n, score in index.search(query, k)[0]]
+
+    def search_captions(self, image: str | Path, k: int = 5) -> list[Hit]:
+        """The `k` captions of the data set that fit a picture best.
+
+        Raises:
+            DataError: The picture cannot be read, or a file of the index is damaged.
+        """
+        query = self.run.encode_picture(image).vectors.cpu().numpy()
+        _, index = self._side("captions")
+        captions = self._captions()
+        owner, files = self.data.image_of_caption, self.data.image_files
+        return [
+            Hit(captions[n], score, files[owner[captions[n]]], self.data.captions[captions[n]])
+            for n, score in index.search(query, k)[0]
+        ]
+
+    # --- change ------------------------------------------------------------------------------
+
+    def add_pictures(self, paths: Iterable[str | Path]) -> Changes:
+        """Encodes pictures and puts them in; nothing is trained.
+
+        A name that is there already gets the new picture. Pictures that cannot be decoded are
+        left out and told about.
+
+        Args:
+            paths: Files, and folders with all pictures in and below them.
+
+        Raises:
+            DataError: A path does not exist, or the run cannot encode pictures.
+        """
+        found = pictures.find(paths)
+        changes = Changes()
+        with self._locked():
+            state = self._pictures()
+            before = self.files
+            for name, file in found.items():
+                stamp = _stamp(file)
+                known = state["added"].get(name)
+                if name in before and (
+                    self._own.get(name) == file
+                    if known is None
+                    else known == {"file": str(file), "stamp": stamp}
+                ):
+                    changes.unchanged.append(name)
+                    continue
+                (changes.updated if name in before else changes.added).append(name)
+                if name in state["removed"]:
+                    state["removed"].remove(name)
+                if self._own.get(name) != file or known is not None:
+                    state["added"][name] = {"file": str(file), "stamp": None}
+            self._write_pictures(state)
+        changes.broken = self._complete("images")
+        there = self.files
+        changes.added, changes.updated = (
+            [name for name in names if name in there] for names in (changes.added, changes.updated)
+        )
+        return changes
+
+    def remove_pictures(self, names: Sequence[str]) -> None:
+        """Takes pictures out, with their captions; the files stay where they are.
+
+        Args:
+            names: As hits name them: the file's name, below the folder of all pictures.
+
+        Raises:
+            UnknownNameError: No picture of that name is there.
+        """
+        with self._locked():
+            state, there = self._pictures(), self.files
+            for name in names:
+                name = _meant(name, there)
+                state["added"].pop(name, None)
+                if name in self._own:
+                    state["removed"].append(name)
+                there.pop(name)
+            self._write_pictures(state)
+        self._complete("images")
+        if "captions" in self._sides:
+            self._complete("captions")
+
+    # --- what is there -----------------------------------------------------------------------
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """All pictures that can be found, by name: the data set's, then those added."""
+        state = self._pictures()
+        added = {name: Path(each["file"]) for name, each in state["added"].items()}
+        removed = set(state["removed"])
+        return {n: f for n, f in (self._own | added).items() if n not in removed}
+
+    def __len__(self) -> int:
+        return len(self._side("images")[0])
+
+    def close(self) -> None:
+        """Lets go of files and connections."""
+        for _, index in self._sides.values():
+            index.close()
+        self._sides = {}
+
+    def __enter__(self) -> RunIndex:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    def _captions(self) -> dict[str, int]:
+        """Captions to be found, with their places: the n-th of a picture is `<its name>#n`."""
+        there, names = self.files, list(self._own)
+        owner = self.data.image_of_caption
+        first = np.searchsorted(owner, np.arange(self.data.n_images))
+        return {
+            f"{names[image]}#{place - first[image]}": place
+            for place, image in enumerate(owner)
+            if there.get(names[image]) == self.data.image_files[image]
+        }
+
+    def _side(self, side: Side) -> tuple[ExactIndex, VectorIndex]:
+        """The exact index and the one that is searched, opened and complete."""
+        if side not in self._sides:
+            self._complete(side)
+        return self._sides[side]
+
+    # --- load --------------------------------------------------------------------------------
+
+    def _complete(self, side: Side) -> list[str]:
+        """Makes an index hold what it should; why pictures among that could not be used."""
+        with self._locked():
+            if side not in self._sides:
+                self._sides[side] = self._open(side)
+            exact, _ = self._sides[side]
+            exact.refresh()
+            wanted = self._captions() if side == "captions" else self.files
+            exact.remove([each for each in exact.ids if each not in wanted])
+            complaints = self._load_pictures(exact) if side == "images" else []
+            missing = set(exact.missing(list(wanted)))
+            own = list(self._own) if side == "images" else list(self._captions_of_all())
+            rows = np.array([i for i, name in enumerate(own) if name in missing], dtype=np.int64)
+            self._load(exact, side, own, rows)
+        return complaints
+
+    def _captions_of_all(self) -> Iterator[str]:
+        """Ids of all captions of the data set, also of those that are not to be found."""
+        owner, names = self.data.image_of_caption, list(self._own)
+        first = np.searchsorted(owner, np.arange(self.data.n_images))
+        return (f"{names[image]}#{i - first[image]}" for i, image in enumerate(owner))
+
+    def _load(self, exact: ExactIndex, side: Side, names: list[str], rows: np.ndarray) -> None:
+        """Encodes items of the data set and puts them in, batch by batch."""
+        whole = any(member.recipe.transductive_labels for member in self.run.runs)
+        size = len(rows) if whole and side == "captions" else _BATCH
+        bar = tqdm(total=len(names), initial=len(names) - len(rows), desc=f"index {side}",
+                   disable=not len(rows), leave=False)  # fmt: skip
+        with bar:
+            for start in range(0, len(rows), max(1, size)):
+                some = rows[start : start + size]
+                if side == "images":
+                    found = self.run.encode_images(self.data.subset(some))
+                else:
+                    found = self.run.encode_sentences([self.data.captions[i] for i in some])
+                exact.add([names[i] for i in some], found.vectors.cpu().numpy())
+                bar.update(len(some))
+
+    def _load_pictures(self, exact: ExactIndex) -> list[str]:
+        """Encodes the added pictures that are new, changed, or not there."""
+        state, complaints = self._pictures(), []
+        missing = set(exact.missing(list(state["added"])))
+        todo = [n for n, each in state["added"].items() if each["stamp"] is None or n in missing]
+        with tqdm(
+            total=len(todo), desc="index added pictures", disable=not todo, leave=False
+        ) as bar:
+            for start in range(0, len(todo), _PICTURES):
+                some = todo[start : start + _PICTURES]
+                files = {n: Path(state["added"][n]["file"]) for n in some}
+                good, why = pictures.readable(list(files.values()))
+                complaints += why
+                kept = [n for n in some if files[n] in good]
+                for name in set(some) - set(kept):
+                    del state["added"][name]
+                    exact.remove([name])  # what was there under its name is no longer meant
+                if kept:
+                    exact.add(kept, pictures.encode(self.run, [files[n] for n in kept]))
+                for name in kept:
+                    state["added"][name]["stamp"] = _stamp(files[name])
+                self._write_pictures(state)
+                bar.update(len(some))
+        return complaints
+
+    def _open(self, side: Side) -> tuple[ExactIndex, VectorIndex]:
+        """Opens an index, or begins it: anew where other weights or data made it."""
+        folder = self.folder / side
+        about = {"fingerprint": self._fingerprint(), "run": self.run.name}
+        old = read_state(folder / "about.json", {"fingerprint": str})
+        if old is not None and old["fingerprint"] != about["fingerprint"]:
+            warnings.warn(
+                f"{folder}: other weights or data made this index; it is built anew.", stacklevel=2
+            )
+            shutil.rmtree(folder)
+        write_state(folder / "about.json", about)
+        exact = ExactIndex(folder / "exact", self.dim)
+        return exact, exact
+
+    def _fingerprint(self) -> str:
+        """Stands for all that vectors depend on besides the pictures that were added."""
+        digest = hashlib.sha256()
+        for member in self.run.runs:
+            digest.update((member.folder / "model.safetensors").read_bytes())
+            digest.update(member.features.key.encode())
+        digest.update("\n".join([*self._own, *self.data.captions]).encode(errors="replace"))
+        return digest.hexdigest()[:16]
+
+    # --- pictures.json -----------------------------------------------------------------------
+
+    def _pictures(self) -> dict:
+        """Which pictures were added (with file and stamp; None: not encoded yet) and removed."""
+        state = read_state(self.folder / "pictures.json", {"added": dict, "removed": list})
+        return state or {"added": {}, "removed": []}
+
+    def _write_pictures(self, state: dict) -> None:
+        write_state(self.folder / "pictures.json", state)
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        """Keeps other processes from changing this index meanwhile."""
+        from filelock import FileLock, Timeout
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / ".lock")
+        try:
+            lock.acquire(timeout=1)
+        except Timeout:
+            warnings.warn(f"{self.folder}: waiting for another process to finish.", stacklevel=2)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def _home(run: Retriever) -> Path:
+    """Folder of a run's indexes; an ensemble's lie in its first member's folder."""
+    folder = run.runs[0].folder / "index"
+    if len(run.runs) == 1:
+        return folder
+    members = "\n".join(str(member.folder) for member in run.runs)
+    return folder / f"ensemble-{hashlib.sha256(members.encode()).hexdigest()[:8]}"
+
+
+def _names(part: CaptionedImages, whole: CaptionedImages) -> list[str]:
+    """Names of a part's pictures: their place below the folder that all of the data set are in."""
+    common = os.path.commonpath([file.parent for file in whole.image_files])
+    names: dict[str, None] = {}
+    for file in part.image_files:
+        name = Path(os.path.relpath(file, common)).as_posix()
+        while name in names:  # precomputed features may have one id for several rows
+            name += "+"
+        names[name] = None
+    return list(names)
+
+
+def _stamp(file: Path) -> str:
+    """Size and fingerprint of a file, to notice that it was changed."""
+    return list_files((file,))[0].split("\t", 1)[1]
+
+
+def _meant(name: str, there: dict[str, Path]) -> str:
+    """The picture that a name stands for: its whole name, or a file name that is there once."""
+    if name in there:
+        return name
+    alike = [each for each in there if each.rsplit("/", 1)[-1] == name]
+    if len(alike) == 1:
+        return alike[0]
+    raise UnknownNameError("picture", name, alike or there)
