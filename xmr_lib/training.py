@@ -2,30 +2,34 @@
 
 A run is one or two stages. Stage 1 trains on cached features with the CNN frozen; stage 2, when
 the recipe asks for it, starts from stage 1's best weights and trains the CNN on pixels too.
-Devices, mixed precision and several processes are Accelerate's business.
+Devices and mixed precision are Accelerate's business. Several processes (see
+`xmr_lib.distributed`) take the steps together; the first of them validates and writes.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate import Accelerator, PartialState
+from accelerate.data_loader import prepare_data_loader
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from safetensors.torch import load_file, save_file
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from xmr_lib import models
+from xmr_lib import checkpoints, distributed, models
 from xmr_lib.data.batches import Batch, Pairs, fetch, loader
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.feature_store import write_atomically
@@ -41,14 +45,10 @@ from xmr_lib.losses import plateau
 from xmr_lib.recipes import Recipe
 from xmr_lib.similarity import Parts
 
+# Whoever trains many runs shows one bar for all of them, and hides those of the epochs.
+EPOCH_BARS: ContextVar[bool] = ContextVar("epoch_bars", default=True)
 
-@dataclass
-class Progress:
-    """What a stage has done so far; saved with every checkpoint."""
-
-    epoch: int = 0
-    best_rsum: float = -1.0
-    history: list[dict] = field(default_factory=list)
+SHOWN = ("i2t_r1", "t2i_r1", "i2t_r10", "t2i_r10", "rsum")  # of the metrics, in the history
 
 
 @dataclass(frozen=True)
@@ -123,26 +123,32 @@ def train(
 
     Returns:
         Ranks on the reported split, with the weights that were best on the selection split.
+
+    Raises:
+        DataError: The data, or the recipe with so many processes, cannot be trained on.
     """
+    distributed.join()
+    distributed.check_batch_size(recipe.batch_size)
     learn, select, report = three_parts(data)
-    folder.mkdir(parents=True, exist_ok=True)
-    begun, wanted = folder / "recipe.json", json.dumps(recipe.to_json(), indent=1)
-    if not resume or (begun.is_file() and begun.read_text(encoding="utf-8") != wanted):
-        for name in ("stage-1", "stage-2"):  # another recipe's epochs cannot be gone on with
-            shutil.rmtree(folder / name, ignore_errors=True)
-    write_atomically(begun, wanted.encode())
     vocabulary = Vocabulary.build(learn.captions, recipe.vocabulary_threshold)
-    vocabulary.save(folder / "vocabulary.json")
-    knowledge = Knowledge.build(recipe, learn.captions, vocabulary)
-    knowledge.save(folder)
+    with distributed.main_first():  # the others find trees and concepts in the cache
+        knowledge = Knowledge.build(recipe, learn.captions, vocabulary)
+        nodes = knowledge.nodes(recipe, learn.captions)
+    if distributed.is_main():
+        _begin(folder, recipe, resume)
+        vocabulary.save(folder / "vocabulary.json")
+        knowledge.save(folder)
+    distributed.wait()
+    _require_seen(folder)
     setting = Setting(
-        recipe, vocabulary, learn, select, features, tuple(stage_dims), backbone, seed,
-        knowledge.nodes(recipe, learn.captions),
-    )  # fmt: skip
+        recipe, vocabulary, learn, select, features, tuple(stage_dims), backbone, seed, nodes
+    )
     set_seed(seed)
     model = models.build(recipe, len(vocabulary), stage_dims, knowledge=knowledge)
     model.fit_features(_features_to_fit(features, learn.rows))
     model.fit_nodes(setting.nodes)
+    if not distributed.is_main():  # the same weights everywhere, but not the same random crops
+        set_seed(seed, device_specific=True)
     history = _train_stage(setting, model, folder / "stage-1", recipe.epochs)
     if recipe.finetune_epochs:
         model.backbone = load_backbone(backbone).requires_grad_(True)
@@ -150,11 +156,30 @@ def train(
         history += _train_stage(
             setting, model, folder / "stage-2", recipe.finetune_epochs, finetune=True
         )
-    write_atomically(folder / "history.json", json.dumps(history, indent=1).encode())
-    save_weights(model, folder / "model.safetensors")
-    result = test(model, report, features, vocabulary)
-    result.save(folder / "ranks.npz")
-    return result
+    if distributed.is_main():
+        write_atomically(folder / "history.json", json.dumps(history, indent=1).encode())
+        save_weights(model, folder / "model.safetensors")
+        test(model, report, features, vocabulary).save(folder / "ranks.npz")
+    distributed.wait()
+    return Retrieval.load(folder / "ranks.npz")
+
+
+def _begin(folder: Path, recipe: Recipe, resume: bool) -> None:
+    """Makes a run's folder, or clears it of epochs of another recipe: no going on with those."""
+    folder.mkdir(parents=True, exist_ok=True)
+    begun, wanted = folder / "recipe.json", json.dumps(recipe.to_json(), indent=1)
+    if not resume or (begun.is_file() and begun.read_text(encoding="utf-8") != wanted):
+        for name in ("stage-1", "stage-2"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+    write_atomically(begun, wanted.encode())
+
+
+def _require_seen(folder: Path) -> None:
+    if not (folder / "recipe.json").is_file():
+        raise DataError(
+            f"{folder} was made by the first process, but {platform.node()} does not see it: the "
+            "machines that train together need runs on a disk that they share (set XMR_RUNS)."
+        )
 
 
 def _features_to_fit(features: np.ndarray | Regions, rows: np.ndarray) -> torch.Tensor:
@@ -178,10 +203,10 @@ def _train_stage(
     finetune: bool = False,
 ) -> list[dict]:
     """Trains all epochs of a stage, leaves its best weights in `model`, returns its history."""
-    recipe, progress = setting.recipe, Progress()
+    recipe, progress = setting.recipe, checkpoints.Progress()
     lr = recipe.finetune_lr if finetune else recipe.lr
     folder.mkdir(parents=True, exist_ok=True)
-    accelerator = Accelerator(mixed_precision=precision())
+    accelerator = _accelerator(recipe)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     pictures = (
         PixelDataset(setting.train, train=True, backbone=model.backbone) if finetune else None
@@ -192,14 +217,19 @@ def _train_stage(
         setting.features,
         pictures,
         setting.nodes,
+        accelerator.process_index,
+        accelerator.num_processes,
     )
     batches = loader(pairs, recipe.batch_size, setting.seed, workers=2 if finetune else 0)
     order = batches.batch_sampler
-    wrapped, optimizer, batches = accelerator.prepare(model, optimizer, batches)
-    if checkpoint := _latest(folder):
-        accelerator.load_state(str(checkpoint))
-        progress = Progress(**json.loads((checkpoint / "progress.json").read_text()))
-    elif finetune:  # better than it was, or not at all
+    wrapped, optimizer = accelerator.prepare(model, optimizer)
+    # `pairs` share batches out already; Accelerate would leave out one that is not full.
+    batches = prepare_data_loader(
+        batches, accelerator.device, num_processes=1, process_index=0, put_on_device=True
+    )
+    if checkpoint := checkpoints.latest(folder):
+        progress = checkpoints.load(accelerator, checkpoint)
+    elif finetune and accelerator.is_main_process:  # better than it was, or not at all
         before = test(model, setting.select, None, setting.vocabulary).metrics()
         progress.best_rsum = before["rsum"]
         save_weights(model, folder / "best.safetensors")
@@ -222,17 +252,17 @@ def _train_stage(
             wrapped, _shown(batches, f"epoch {epoch + 1}/{epochs}"), optimizer, accelerator,
             recipe, negatives,
         )  # fmt: skip
-        model.eval()
-        metrics = test(model, setting.select, setting.features, setting.vocabulary).metrics()
-        row |= {name: metrics[name] for name in ("i2t_r1", "t2i_r1", "i2t_r10", "t2i_r10", "rsum")}
-        row["seconds"] = time.perf_counter() - started
-        _warn_of_collapse(row, metrics, setting.select.n_images)
-        if metrics["rsum"] > progress.best_rsum:
-            progress.best_rsum = metrics["rsum"]
-            save_weights(model, folder / "best.safetensors")
-        progress.history.append(row)
+        if accelerator.is_main_process:
+            metrics = test(model, setting.select, setting.features, setting.vocabulary).metrics()
+            row |= {name: metrics[name] for name in SHOWN}
+            row["seconds"] = time.perf_counter() - started
+            _warn_of_collapse(row, metrics, setting.select.n_images)
+            if metrics["rsum"] > progress.best_rsum:
+                progress.best_rsum = metrics["rsum"]
+                save_weights(model, folder / "best.safetensors")
+            progress.history.append(row)
         progress.epoch = epoch + 1
-        _save_checkpoint(accelerator, folder, progress)
+        checkpoints.save(accelerator, folder, progress)
     load_weights(model, folder / "best.safetensors")
     return progress.history
 
@@ -266,7 +296,7 @@ def train_epoch(
         for name, value in parts.items():
             totals[name] = totals.get(name, 0) + value.detach()
         n_batches += 1
-        bound += plateau(len(batch), recipe.margin)
+        bound += plateau(batch.n_pairs, recipe.margin)
     means = {name: float(total) / n_batches for name, total in totals.items()}
     if not np.isfinite(means["loss"]):
         raise DataError("The loss is not finite: lower the learning rate (lr).")
@@ -301,29 +331,25 @@ def test(
 
 def precision() -> str:
     """bfloat16 where a GPU has it; full precision elsewhere (a CPU run repeats to the bit)."""
-    return "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
+    on_gpu = PartialState().device.type == "cuda"
+    return "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no"
 
 
 def _shown(batches: DataLoader, title: str) -> tqdm:
-    return tqdm(batches, desc=title, leave=False, mininterval=0.5)
+    hidden = not distributed.is_main() or not EPOCH_BARS.get()
+    return tqdm(batches, desc=title, leave=False, mininterval=0.5, disable=hidden)
 
 
-def _latest(folder: Path) -> Path | None:
-    """The newest complete checkpoint of a stage."""
-    found = sorted(folder.glob("epoch-[0-9]*"))
-    return found[-1] if found else None
-
-
-def _save_checkpoint(accelerator: Accelerator, folder: Path, progress: Progress) -> None:
-    """Writes everything needed to go on, under a name it only gets once it is complete."""
-    unfinished = folder / "unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    accelerator.save_state(str(unfinished))
-    (unfinished / "progress.json").write_text(json.dumps(asdict(progress)))
-    before = _latest(folder)
-    os.replace(unfinished, folder / f"epoch-{progress.epoch:04d}")
-    if before is not None:
-        shutil.rmtree(before, ignore_errors=True)
+def _accelerator(recipe: Recipe) -> Accelerator:
+    """Device, precision, and how models are wrapped for several processes."""
+    # Parameters of SMFEA's trees get no gradient where neither a weight nor a loss uses them.
+    idle = not recipe.betas[1] or not (recipe.ce_weight or recipe.kl_weight)
+    wrapping = DistributedDataParallelKwargs(
+        find_unused_parameters=recipe.structure is not None and idle
+    )
+    accelerator = Accelerator(mixed_precision=precision(), kwargs_handlers=[wrapping])
+    checkpoints.register(accelerator)
+    return accelerator
 
 
 def save_weights(model: torch.nn.Module, path: Path) -> None:

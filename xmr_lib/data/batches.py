@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.regions import Regions
 from xmr_lib.data.vocabulary import TokenizedCaptions
+from xmr_lib.distributed import Share
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Batch:
             SMFEA's training needs them.
         concepts: Concepts of each caption `(b, n_concepts)`, 0 … 1, in the place of those that
             its own words name.
+        share: Which pairs of a larger batch these are, when several processes train together;
+            None where this is the whole batch.
     """
 
     images: Tensor
@@ -42,24 +45,35 @@ class Batch:
     pixels: Tensor | None = None
     nodes: Tensor | None = None
     concepts: Tensor | None = None
+    share: Share | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     @property
+    def n_pairs(self) -> int:
+        """Pairs of the whole batch, `B`; `b` unless processes share it."""
+        return len(self) if self.share is None else self.share.total
+
+    def gathered(self, rows: Tensor) -> Tensor:
+        """Something of each pair `(b, …)`, of the whole batch `(B, …)`, with gradients."""
+        return rows if self.share is None else self.share.gather(rows)
+
+    @property
     def same_image(self) -> Tensor:
-        """`(b, b)`, True where image and caption belong together."""
-        return self.images[:, None] == self.images[None, :]
+        """`(B, B)`, True where image and caption of the whole batch belong together."""
+        images = self.gathered(self.images)
+        return images[:, None] == images[None, :]
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch on another device."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Batch(
-            **{
-                name: None if value is None else value.to(device, non_blocking=non_blocking)
-                for name, value in values.items()
-            }
-        )
+        moved = {
+            name: value.to(device, non_blocking=non_blocking)
+            for name, value in values.items()
+            if torch.is_tensor(value)
+        }
+        return replace(self, **moved)
 
 
 def fetch(features: np.ndarray | Regions, rows: np.ndarray) -> dict[str, Tensor]:
@@ -87,6 +101,8 @@ class Pairs(Dataset):
             from.
         pictures: Gives pixels by image position; takes the place of `features`.
         nodes: Categories of the captions' referral trees `(n_captions, 7)`, for SMFEA.
+        process: Number of this process among those that train together.
+        n_processes: How many these are; each fetches its share of a batch only.
     """
 
     def __init__(
@@ -96,15 +112,19 @@ class Pairs(Dataset):
         features: np.ndarray | Regions | None = None,
         pictures: Dataset | None = None,
         nodes: np.ndarray | None = None,
+        process: int = 0,
+        n_processes: int = 1,
     ) -> None:
         self.data, self.tokens = data, tokens
         self.features, self.pictures, self.nodes = features, pictures, nodes
+        self.process, self.n_processes = process, n_processes
 
     def __len__(self) -> int:
         return self.data.n_captions
 
     def __getitems__(self, captions: list[int]) -> Batch:
-        chosen = np.asarray(captions)
+        share = Share.of(len(captions), self.process, self.n_processes)
+        chosen = np.asarray(captions if share is None else captions[share.rows])
         images = self.data.image_of_caption[chosen]
         tokens, lengths = self.tokens.padded(chosen)
         if self.pictures is not None:
@@ -114,8 +134,9 @@ class Pairs(Dataset):
         if self.nodes is not None:
             seen["nodes"] = torch.from_numpy(self.nodes[chosen])
         return Batch(
-            torch.from_numpy(images), torch.from_numpy(tokens), torch.from_numpy(lengths), **seen
-        )
+            torch.from_numpy(images), torch.from_numpy(tokens), torch.from_numpy(lengths),
+            share=share, **seen,
+        )  # fmt: skip
 
     def __getitem__(self, caption: int) -> Batch:
         return self.__getitems__([caption])

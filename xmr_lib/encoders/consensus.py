@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from xmr_lib.distributed import Share
 from xmr_lib.similarity import l2norm
 
 SHARPNESS = 10.0  # of all softmaxes over concepts
@@ -61,22 +62,28 @@ class ConceptAttention(nn.Module):
 
         self.concepts, self.items, self.score = side(), side(), nn.Linear(dim, 1)
 
-    def forward(self, instance: Tensor, concepts: Tensor) -> Tensor:
+    def forward(self, instance: Tensor, concepts: Tensor, share: Share | None = None) -> Tensor:
         """Weights over the concepts, `(b, n_concepts)`, each row adding up to 1.
 
         Args:
             instance: Items `(b, d)`.
             concepts: `(n_concepts, d)`.
+            share: Which items of a larger batch these are; normalisation is over all of it.
         """
-        items, concepts = _mapped(self.items, instance), _mapped(self.concepts, concepts)
+        items, concepts = _mapped(self.items, instance, share), _mapped(self.concepts, concepts)
         # score(i * c) for every pair, without all products at once: (i * w) @ c
         weighed = items * self.score.weight  # (b, d)
         scores = weighed @ concepts.T + self.score.bias  # (b, n_concepts)
         return (SHARPNESS * scores).softmax(1)
 
 
-def _mapped(side: nn.Sequential, rows: Tensor) -> Tensor:
+def _mapped(side: nn.Sequential, rows: Tensor, share: Share | None = None) -> Tensor:
     """`side(rows)`; a single row has no batch, so the running statistics normalise it."""
+    if share is not None:  # a batch of several processes: statistics are those of all its rows
+        for layer in side:
+            whole = isinstance(layer, nn.BatchNorm1d)
+            rows = layer(share.gather(rows))[share.rows] if whole else layer(rows)
+        return rows
     if len(rows) != 1:
         return side(rows)
     for layer in side:
@@ -138,14 +145,18 @@ class Consensus(nn.Module):
         """All concepts in the joint space, unit vectors `(n_concepts, joint_dim)`."""
         return self.graph(self.vectors, self.adjacency)
 
-    def images(self, instance: Tensor, concepts: Tensor) -> tuple[Tensor, Tensor]:
+    def images(
+        self, instance: Tensor, concepts: Tensor, share: Share | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Images as concepts: unit vectors `(b, joint_dim)` and weights `(b, n_concepts)`."""
-        weights = self.image_attention(instance, concepts)
+        weights = self.image_attention(instance, concepts, share)
         return l2norm(weights @ concepts), weights
 
-    def captions(self, instance: Tensor, labels: Tensor, concepts: Tensor) -> tuple[Tensor, Tensor]:
+    def captions(
+        self, instance: Tensor, labels: Tensor, concepts: Tensor, share: Share | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Captions as concepts; `labels` `(b, n_concepts)` are the ones that they name."""
-        weights = mix_labels(self.text_attention(instance, concepts), labels, self.ratio)
+        weights = mix_labels(self.text_attention(instance, concepts, share), labels, self.ratio)
         return l2norm(weights @ concepts), weights
 
 

@@ -47,14 +47,29 @@ class RetrievalModel(nn.Module, ABC):
         Returns:
             Named parts of the objective and, as "loss", their sum.
         """
-        scores = self.score(self.encode_images(batch), self.encode_captions(batch))
+        scores = self.batch_scores(self.encode_images(batch), self.encode_captions(batch), batch)
         parts = self.ranking_loss(scores, batch, negatives)
         return {"loss": parts["L_img"] + parts["L_sent"], **parts}
+
+    def batch_scores(self, images: Encoded, captions: Encoded, batch: Batch) -> Tensor:
+        """Similarity of every image with every caption of the whole batch, `(B, B)`.
+
+        Of several processes each compares its own images with everybody's captions: together they
+        do the work once, and regions, of which there are more than words, need not travel.
+
+        Args:
+            images: This process's.
+            captions: This process's.
+            batch: Says who has the other pairs.
+        """
+        if batch.share is None:
+            return self.score(images, captions)
+        return batch.share.gather(self.score(images, batch.share.gather_encoded(captions)))
 
     def ranking_loss(
         self, scores: Tensor, batch: Batch, negatives: Negatives | None = None
     ) -> dict[str, Tensor]:
-        """The triplet loss of scores `(b, b)`, with the recipe's margin and negatives."""
+        """The triplet loss of scores `(B, B)`, with the recipe's margin and negatives."""
         same_image = batch.same_image if self.recipe.mask_same_image else None
         return triplet_loss(
             scores, self.recipe.margin, negatives or self.recipe.negatives, same_image

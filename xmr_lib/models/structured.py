@@ -151,7 +151,7 @@ class StructuredModel(RetrievalModel):
         concepts = weights = None
         if self.consensus is not None:
             graph = self._graph() if graph is None else graph
-            concepts, weights = self.consensus.images(instance, graph)
+            concepts, weights = self.consensus.images(instance, graph, batch.share)
         fused = self._fused(instance, embedding, concepts)
         return Views(instance, attention, tree, concepts, weights, fused)
 
@@ -170,7 +170,7 @@ class StructuredModel(RetrievalModel):
             if labels is None:
                 labels = self.labels(batch.tokens, batch.lengths)
             graph = self._graph() if graph is None else graph
-            concepts, weights = self.consensus.captions(instance, labels, graph)
+            concepts, weights = self.consensus.captions(instance, labels, graph, batch.share)
         fused = self._fused(instance, embedding, concepts)
         return Views(instance, attention, tree, concepts, weights, fused)
 
@@ -223,7 +223,7 @@ class StructuredModel(RetrievalModel):
         recipe = self.recipe
 
         def rank(one: Tensor, other: Tensor) -> dict[str, Tensor]:
-            scores = cosine_similarity(l2norm(one), l2norm(other))
+            scores = self.batch_scores(Encoded(l2norm(one)), Encoded(l2norm(other)), batch)
             return self.ranking_loss(scores, batch, negatives)
 
         parts = rank(image.fused, caption.fused)
@@ -237,14 +237,15 @@ class StructuredModel(RetrievalModel):
             loss = loss + concepts * parts["L_consensus"]
         if recipe.concept_kl_weight:
             logs = (_log(views.concept_weights) for views in (caption, image))
-            parts["KL_concepts"] = divergence(*logs).sum()  # text || image, as in CVSE's code
+            each = divergence(*logs)  # text || image, as in CVSE's code; (b,)
+            parts["KL_concepts"] = batch.gathered(each).sum()
             loss = loss + recipe.concept_kl_weight * parts["KL_concepts"]
         if recipe.ce_weight:
-            parts["L_CE"] = self._reduced(self._cross_entropy(image, caption, batch))
+            parts["L_CE"] = self._reduced(self._cross_entropy(image, caption, batch), batch)
             loss = loss + recipe.ce_weight * parts["L_CE"]
         if recipe.kl_weight:
             each = node_divergence(image.structured, caption.structured)  # (b, 7)
-            parts["D_KL"] = self._reduced(each.sum(1))
+            parts["D_KL"] = self._reduced(each.sum(1), batch)
             loss = loss + recipe.kl_weight * parts["D_KL"]
         return {"loss": loss, **parts}
 
@@ -261,7 +262,8 @@ class StructuredModel(RetrievalModel):
             total = total + node_cross_entropy(side.fragments, side.relations, nodes)
         return total
 
-    def _reduced(self, each: Tensor) -> Tensor:
+    def _reduced(self, each: Tensor, batch: Batch) -> Tensor:
+        each = batch.gathered(each)
         return each.sum() if self.recipe.node_reduction == "sum" else each.mean()
 
 
