@@ -1,4 +1,7 @@
-"""Plausible wrong solutions of assignment 4, cross-attention."""
+"""Plausible wrong solutions of assignment 4, cross-attention.
+
+All of `WRONG` go through nbgrader; those of `MORE` are run in the tests' own process.
+"""
 
 from assignments.harness import Wrong
 
@@ -102,6 +105,99 @@ def numbers_kept(n, m, k, l, d):
 """,
         loses=("test_numbers_kept",),
         reveals="Programs until the visible test is green.",
+        hidden_only=True,
+    ),
+]
+
+MORE = [
+    Wrong(
+        name="words before regions",
+        cell="products",
+        code="""
+def products(regions, words):
+    return torch.einsum("nkd,mld->nmlk", regions, words)
+""",
+        loses=("test_products", "test_scan_scores"),
+        reveals="Does not fix an order of axes first: all later tasks would be turned.",
+    ),
+    Wrong(
+        name="padding set to 0 before the softmax",
+        cell="attention",
+        code="""
+def attention(s, region_mask, word_mask, smooth):
+    clipped = leaky_relu(s, 0.1).masked_fill(~word_mask[None, :, None, :], 0)
+    even = clipped / clipped.norm(dim=3, keepdim=True).clamp(min=1e-8)
+    return (smooth * even).masked_fill(~region_mask[:, None, :, None], 0).softmax(dim=2)
+""",
+        loses=("test_attention_padding", "test_scan_scores"),
+        reveals="Takes exp(0) for 0: a mask belongs to the operation that follows it.",
+    ),
+    Wrong(
+        name="plain ReLU",
+        cell="attention",
+        code="""
+def attention(s, region_mask, word_mask, smooth):
+    clipped = s.clamp(min=0).masked_fill(~word_mask[None, :, None, :], 0)
+    even = clipped / clipped.norm(dim=3, keepdim=True).clamp(min=1e-8)
+    logits = (smooth * even).masked_fill(~region_mask[:, None, :, None], float("-inf"))
+    return logits.softmax(dim=2)
+""",
+        loses=("test_attention", "test_attention_padding", "test_scan_scores"),
+        reveals="Follows SCAN's paper where the task (and SCAN's code) says leaky ReLU.",
+        hidden_only=True,
+    ),
+    Wrong(
+        name="only the diagonal of the Gram matrix",
+        cell="gram_cosines",
+        code="""
+def gram_cosines(weights, s, gram, word_lengths):
+    diagonal = gram.diagonal(dim1=1, dim2=2)[:, None, :, None]
+    lengths = (weights.square() * diagonal).sum(dim=2).clamp(min=1e-16).sqrt() * word_lengths
+    return (weights * s).sum(dim=2) / lengths.clamp(min=1e-8)
+""",
+        loses=("test_gram_values", "test_gram_gradient", "test_scan_scores"),
+        reveals="Adds up squared lengths: holds only for regions that have nothing in common.",
+    ),
+    Wrong(
+        name="root forgotten",
+        cell="gram_cosines",
+        code="""
+def gram_cosines(weights, s, gram, word_lengths):
+    mixed = torch.einsum("nik,nmkl->nmil", gram, weights)
+    lengths = (weights * mixed).sum(dim=2) * word_lengths
+    return (weights * s).sum(dim=2) / lengths.clamp(min=1e-8)
+""",
+        loses=("test_gram_values", "test_gram_gradient", "test_scan_scores"),
+        reveals="Takes aᵀGa for a length; it is a squared one.",
+    ),
+    Wrong(
+        name="exp of everything",
+        cell="pool",
+        code="""
+def pool(cosines, word_mask, how, sharpness=6.0):
+    real = word_mask.to(cosines.dtype)
+    if how == "AVG":
+        return (cosines * real).sum(dim=2) / real.sum(dim=1)
+    return ((sharpness * cosines).exp() * real).sum(dim=2).log() / sharpness
+""",
+        loses=("test_pool_lse",),
+        reveals="Writes the formula as printed and trusts floating point: exp(180) is infinite.",
+        hidden_only=True,
+    ),
+    Wrong(
+        name="i-t without swapping",
+        cell="scan_scores",
+        code="""
+def scan_scores(
+    regions, region_mask, words, word_mask, direction, how="AVG", smooth=9.0, sharpness=6.0
+):
+    s = products(regions, words)
+    weights = attention(s, region_mask, word_mask, smooth)
+    gram = regions @ regions.transpose(1, 2)
+    return pool(gram_cosines(weights, s, gram, words.norm(dim=2)), word_mask, how, sharpness)
+""",
+        loses=("test_scan_scores",),
+        reveals="Has not understood that the direction says who looks.",
         hidden_only=True,
     ),
 ]
