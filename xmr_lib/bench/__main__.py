@@ -9,7 +9,7 @@ import torch
 from tqdm.auto import tqdm
 
 from xmr_lib import figures
-from xmr_lib.bench import PARTS, growth
+from xmr_lib.bench import PARTS, growth, hundred_thousand
 from xmr_lib.errors import UnknownNameError
 from xmr_lib.paths import figures_dir
 
@@ -18,9 +18,9 @@ def main(names: list[str]) -> None:
     """Measures the named parts, or all; only a full run writes `figures/bench.csv`.
 
     Args:
-        names: Some of `PARTS` and "growth".
+        names: Some of `PARTS`, "growth" and "100k".
     """
-    known = (*PARTS, "growth")
+    known = (*PARTS, "growth", "100k")
     for name in names:
         if name not in known:
             raise UnknownNameError("part of the benchmark", name, known)
@@ -43,6 +43,11 @@ def main(names: list[str]) -> None:
         print(frame.round(3).to_string(index=False))
         frame.round(4).to_csv(folder / "bench_growth.csv", index=False)
         print(figures.save(growth.plot(frame), folder / "bench_growth.png"))
+    if "100k" in chosen:
+        frame = hundred_thousand.measure()
+        print(frame.round(3).to_string(index=False))
+        frame.round(5).to_csv(folder / "bench_100k.csv", index=False)
+        print(figures.save(hundred_thousand.plot(frame), folder / "bench_100k.png"))
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
