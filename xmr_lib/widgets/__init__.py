@@ -13,6 +13,7 @@ from typing import Any
 _ROOMS = {
     "ablation_explorer": "ablation",
     "attention_explorer": "attention",
+    "margin_playground": "margin",
     "rerank_explorer": "rerank",
     "retrieval_explorer": "retrieval",
     "tree_explorer": "trees",

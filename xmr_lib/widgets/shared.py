@@ -21,7 +21,7 @@ re-ranking          `xmr-rerank-explorer`, `xmr-k1`, `xmr-k2`, `xmr-lambda`, `xm
                     `xmr-number`
 ablation            `xmr-ablation-explorer`, `xmr-table`, `xmr-measured`, `xmr-metric`, `xmr-rows`
 margin              `xmr-margin-playground`, `xmr-margin`, `xmr-point`, `xmr-angle`,
-                    `xmr-collapse`, `xmr-reset`
+                    `xmr-negatives`, `xmr-step`, `xmr-collapse`, `xmr-reset`
 =================== ============================================================================
 """
 
