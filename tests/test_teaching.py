@@ -20,7 +20,8 @@ from xmr_lib.teaching.submissions import find, mend
 
 RIGHT = {
     "half": "def half(x):\n    return x / 2",
-    "root": "def root(x):\n    return math.sqrt(x)",
+    # nbgrader takes a warning for a failure; the course's settings prevent that
+    "root": "import warnings\ndef root(x):\n    warnings.warn('slow')\n    return math.sqrt(x)",
     "why": "It is so.",
 }
 

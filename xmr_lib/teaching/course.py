@@ -107,10 +107,6 @@ class Course:
         self._config.CourseDirectory.root = str(self.root)
         self._config.GenerateAssignment.no_database = not graded
         self._config.SaveCells.enabled = graded
-        # Kernels would tell of their sockets, once a submission
-        self._config.Execute.extra_arguments = [
-            "--HistoryManager.hist_file=:memory:", "--Application.log_level=ERROR",
-        ]  # fmt: skip
         # What graded copies are allowed to is for a real course; these are deleted afterwards.
         self._config.BaseConverter.permissions = 644
         self._directory = CourseDirectory(config=self._config)
@@ -179,8 +175,9 @@ class Course:
         self._directory.assignment_id, self._directory.student_id = assignment, student
         # nbgrader calls `alembic` by name, which a venv that is not activated does not have there
         path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")])
+        threads = os.environ.get("OMP_NUM_THREADS", "1")  # tiny tensors, and kernels side by side
         try:
-            with setenv(PATH=path), warnings.catch_warnings():
+            with setenv(PATH=path, OMP_NUM_THREADS=threads), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # nbgrader's own, of its data base
                 converter(coursedir=self._directory, config=self._config, log=log).start()
         except Exception:  # nbgrader raises whatever a submission provoked
