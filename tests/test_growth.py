@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import torch
 
-from xmr_lib import growth
+from xmr_lib import growth, growth_page
 from xmr_lib.bench import hundred_thousand
 from xmr_lib.errors import DataError, UnknownNameError
+from xmr_lib.index.base import lists_for
 
 # --- bounded memory -------------------------------------------------------------------------------
 
@@ -127,9 +128,10 @@ def test_bytes_of_vectors():
 def test_bytes_of_indexes():
     assert growth.hnsw_bytes(1, dims=1024, links=32) == 4096 + 256
     assert growth.hnsw_bytes(10, dims=2, links=4) == 10 * (8 + 32)
-    # 4 lists of two numbers, 256 centroids of two numbers, and (1 + 8) bytes a vector
-    assert growth.n_lists(1) == 8
-    assert growth.ivf_pq_bytes(1, dims=2, code=1) == 9 + 8 * 2 * 4 + 256 * 2 * 4
+    # 40,000 vectors are divided among 400 lists, each with a centroid of two numbers
+    assert growth.ivf_bytes(40_000, dims=2) == 40_000 * (8 + 8) + 400 * 8
+    # and for codes there are 256 centroids more
+    assert growth.ivf_pq_bytes(40_000, dims=2, code=1) == 40_000 * (1 + 8) + 400 * 8 + 256 * 8
     assert growth.diskann_memory_bytes(1000, dims=4) == 3600  # 0.225 of 16,000
     # 1,024 numbers and 57 more of four bytes: 4,324 bytes, which two sectors hold
     assert growth.diskann_disk_bytes(10, dims=1024) == 10 * 8192
@@ -140,18 +142,25 @@ def test_bytes_of_indexes():
 def test_formulas_against_indexes_that_faiss_makes():
     faiss = pytest.importorskip("faiss", reason="faiss is not installed")
     rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((5000, 64)).astype(np.float32)
-    graph = faiss.IndexHNSWFlat(64, 32)
+    vectors = rng.standard_normal((12_000, 32)).astype(np.float32)
+    graph = faiss.IndexHNSWFlat(32, 32)
+    graph.hnsw.efConstruction = 8  # as large as one that finds more
     graph.add(vectors)
-    bytes_of = len(faiss.serialize_index(graph))
-    assert bytes_of == pytest.approx(growth.hnsw_bytes(5000, 64), rel=0.05)
-    lists = growth.n_lists(5000)
-    codes = faiss.IndexIVFPQ(faiss.IndexFlatL2(64), 64, lists, 16, 8)
-    codes.cp.min_points_per_centroid = 1  # no warning
-    codes.train(vectors)
-    codes.add(vectors)
-    bytes_of = len(faiss.serialize_index(codes))
-    assert bytes_of == pytest.approx(growth.ivf_pq_bytes(5000, 64, code=16), rel=0.05)
+    n_lists = lists_for(len(vectors))
+    assert n_lists > 0
+    quantizer = faiss.IndexFlatL2(32)
+    lists = faiss.IndexIVFFlat(quantizer, 32, n_lists)
+    codes = faiss.IndexIVFPQ(quantizer, 32, n_lists, 16, 8)
+    for index in (lists, codes):
+        index.cp.niter = 1
+        index.train(vectors)
+        index.add(vectors)
+    for index, expected in (
+        (graph, growth.hnsw_bytes(12_000, 32)),
+        (lists, growth.ivf_bytes(12_000, 32)),
+        (codes, growth.ivf_pq_bytes(12_000, 32, code=16)),
+    ):
+        assert len(faiss.serialize_index(index)) == pytest.approx(expected, rel=0.06)
 
 
 def test_machines():
@@ -163,11 +172,11 @@ def test_machines():
 
 def test_the_index_is_the_simplest_that_does():
     assert growth.recommended_index(100_000, 1024, query_seconds=0.02) == "exact"
-    assert growth.recommended_index(1_000_000, 1024, query_seconds=0.2) == "HNSW"
-    # quick enough, but the vectors do not fit, and neither does a graph
+    assert growth.recommended_index(1_000_000, 1024, query_seconds=0.2) == "faiss, IVF"
+    # quick enough, but the vectors do not fit, and neither do lists of them
     assert "cluster" in growth.recommended_index(10_000_000, 1024, 0.01, ram=32e9)
-    # 43.5 GB fit in 0.7 · 64 GB, 47.9 do not
-    assert growth.recommended_index(10_000_000, 1024, 2.0) == "HNSW"
+    # 41 GB fit in 0.7 · 64 GB, 45 do not
+    assert growth.recommended_index(10_000_000, 1024, 2.0) == "faiss, IVF"
     assert "cluster" in growth.recommended_index(11_000_000, 1024, 2.0)
 
 
@@ -191,7 +200,7 @@ def test_a_plan_by_hand():
     assert plan.evaluation_memory == 19_200 + 800_000
     assert plan.reranking_seconds == pytest.approx(14_400)  # 1,200² hundredths of a second
     assert plan.reranking_memory == 19_200 + 12_000
-    assert plan.index == "HNSW" and plan.machines == 1
+    assert plan.index == "faiss, IVF" and plan.machines == 1
     assert plan.note == "arithmetic, not measured"
     assert growth.plan(1001, RATES).images == 201
 
@@ -203,7 +212,7 @@ def test_a_cluster_holds_codes_in_memory():
 
 
 def test_the_page_is_marked_as_arithmetic():
-    page = growth.table(RATES, sizes=(1000, 10_000_000), workers=2)
+    page = growth_page.table(RATES, sizes=(1000, 10_000_000), workers=2)
     assert page.index.name == "arithmetic, not measured"
     assert list(page.columns) == ["1,000 captions", "10,000,000 captions"]
     assert page.loc["encoding the captions, 2 workers", "1,000 captions"] == "1.7 min"
@@ -213,9 +222,9 @@ def test_the_page_is_marked_as_arithmetic():
 
 
 def test_words_for_sizes_and_durations():
-    assert growth.size(0) == "0 MB" and growth.size(999e9) == "999 GB"
-    assert growth.duration(59.94) == "59.9 s" and growth.duration(86400) == "1.0 days"
-    assert growth.duration(3600) == "1.0 h" and growth.duration(0.0004) == "0 ms"
+    assert growth_page.size(0) == "0 MB" and growth_page.size(999e9) == "999 GB"
+    assert growth_page.duration(59.94) == "59.9 s" and growth_page.duration(86400) == "1.0 days"
+    assert growth_page.duration(3600) == "1.0 h" and growth_page.duration(0.0004) == "0 ms"
 
 
 def bench_files(folder, dims=1024):
@@ -258,3 +267,13 @@ def test_missing_measurements_are_told(tmp_path):
     large[large["captions"] != 64].to_csv(tmp_path / "bench_100k.csv", index=False)
     with pytest.raises(DataError, match="encoding captions"):
         growth.measured(folder=tmp_path)
+
+
+def test_the_picture_of_memory_says_that_it_is_arithmetic():
+    (axes,) = growth_page.plot_memory(RATES).axes
+    assert "arithmetic, not measured" in axes.get_title() and "4 numbers" in axes.get_title()
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names[0] == "HNSW (M = 32)" and len(names) == 5
+    line = next(each for each in axes.lines if each.get_label() == "HNSW (M = 32)")
+    assert line.get_xdata()[[0, -1]].tolist() == [100_000, 100_000_000]
+    assert line.get_ydata()[-1] == pytest.approx(1e8 * (16 + 256) / 1e9)

@@ -14,12 +14,13 @@ in their own rates.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from xmr_lib.errors import DataError, UnknownNameError
+from xmr_lib.index.base import lists_for
 from xmr_lib.paths import figures_dir
 
 NOTE = "arithmetic, not measured"
@@ -72,13 +73,16 @@ def hnsw_bytes(n: int, dims: int, links: int = 32) -> int:
     return n * (4 * dims + 2 * links * 4)
 
 
-def n_lists(n: int) -> int:
-    """Lists of an inverted file: the power of two that is nearest to `8 √n` (faiss: 4 to 16).
+def ivf_bytes(n: int, dims: int) -> int:
+    """Inverted lists (IVF, float32) in memory, as `search --index faiss` has them.
 
-    >>> n_lists(1_000_000), n_lists(100_000_000)
-    (8192, 65536)
+    Vectors, a number of eight bytes for each, and a centroid for each list.
+
+    Args:
+        n: Vectors.
+        dims: Numbers in a vector.
     """
-    return 2 ** round(math.log2(8 * math.sqrt(n)))
+    return vector_bytes(n, dims) + 8 * n + vector_bytes(lists_for(n), dims)
 
 
 def pq_bytes(n: int, code: int = 64) -> int:
@@ -87,16 +91,15 @@ def pq_bytes(n: int, code: int = 64) -> int:
 
 
 def ivf_pq_bytes(n: int, dims: int, code: int = 64) -> int:
-    """IVF-PQ in memory: a code and a number of eight bytes a vector, centroids, and codebooks.
+    """The same lists of codes (IVF-PQ): with codes in the place of vectors, and their codebooks.
 
     Args:
         n: Vectors.
         dims: Numbers in a vector.
         code: Bytes of a code, one for each of so many pieces of the vector.
     """
-    centroids = n_lists(n) * dims * 4
-    codebooks = 256 * dims * 4  # 256 centroids of each piece, and all pieces together are a vector
-    return pq_bytes(n, code) + 8 * n + centroids + codebooks
+    codebooks = vector_bytes(256, dims)  # 256 centroids of each piece, and d numbers in all pieces
+    return pq_bytes(n, code) + 8 * n + vector_bytes(lists_for(n), dims) + codebooks
 
 
 def diskann_memory_bytes(n: int, dims: int, codes: float = 0.125, cached: float = 0.1) -> int:
@@ -131,11 +134,12 @@ def machines(n_bytes: float, ram: float = 64e9, usable: float = USABLE) -> int:
 
 
 def recommended_index(n: int, dims: int, query_seconds: float, ram: float = 64e9) -> str:
-    """The simplest index that does: exact, then HNSW on one machine, then a Milvus cluster.
+    """The simplest index that does: exact, then lists on one machine, then a Milvus cluster.
 
-    Exact search is always right, so it stays until a query takes longer than `PATIENCE`. HNSW finds
-    nearly all of it, while its graph fits in one machine's memory. What is larger goes to the
-    disks of several machines, or, if it must be one, into codes (IVF-PQ), which find less.
+    Exact search is always right, so it stays until a query takes longer than `PATIENCE`. Lists
+    (IVF), or a graph (HNSW) of about the same size, find nearly all of it, while they fit in one
+    machine's memory. What is larger goes to the disks of several machines (DISKANN), or, if it
+    must be one machine, into codes (IVF-PQ), which find less.
 
     Args:
         n: Vectors.
@@ -145,7 +149,7 @@ def recommended_index(n: int, dims: int, query_seconds: float, ram: float = 64e9
     """
     if query_seconds <= PATIENCE and machines(vector_bytes(n, dims), ram) == 1:
         return "exact"
-    return "HNSW" if machines(hnsw_bytes(n, dims), ram) == 1 else "Milvus cluster, DISKANN"
+    return "faiss, IVF" if machines(ivf_bytes(n, dims), ram) == 1 else "Milvus cluster, DISKANN"
 
 
 # --- time -----------------------------------------------------------------------------------------
@@ -203,7 +207,7 @@ def encode_seconds(n: int, rate: float, workers: int = 1) -> float:
     return n / (rate * workers)
 
 
-# --- the page -------------------------------------------------------------------------------------
+# --- the plan -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -220,7 +224,8 @@ class Plan:
     regions: int
     exact_products: int  # multiply-adds of one query
     exact_seconds: float  # what they take on one core
-    hnsw: int  # in memory, as the next two
+    ivf: int  # in memory, as the next three
+    hnsw: int
     ivf_pq: int
     diskann: int
     diskann_disk: int
@@ -256,7 +261,7 @@ def plan(
     n_images = math.ceil(n / captions_per_image)
     query = exact_products(n, d) / rates.one_query
     index = recommended_index(n, d, query, ram)
-    memory = {"exact": vector_bytes(n, d), "HNSW": hnsw_bytes(n, d)}
+    memory = {"exact": vector_bytes(n, d), "faiss, IVF": ivf_bytes(n, d)}
     pairs, items = evaluation_pairs(n_images, n), n_images + n
     return Plan(
         captions=n,
@@ -269,6 +274,7 @@ def plan(
         regions=region_bytes(n_images),
         exact_products=exact_products(n, d),
         exact_seconds=query,
+        ivf=ivf_bytes(n, d),
         hnsw=hnsw_bytes(n, d),
         ivf_pq=ivf_pq_bytes(n, d),
         diskann=diskann_memory_bytes(n, d),
@@ -290,7 +296,7 @@ def measured(dims: int = 1024, folder: Path | None = None) -> Rates:
 
     Args:
         dims: Length of the vectors, one that was measured.
-        folder: Where the files are; None for the folder of pictures.
+        folder: Of the files; None for that of pictures.
 
     Raises:
         DataError: A file is missing, or nothing was measured for such vectors.
@@ -329,73 +335,3 @@ def measured(dims: int = 1024, folder: Path | None = None) -> Rates:
         photos=n_photos / extraction["ours"] / 2,  # measured with two cores
         source=f"{ranks['machine']}, {ranks['date']}",
     )
-
-
-def table(
-    rates: Rates, sizes: tuple[int, ...] = SIZES, ram: float = 64e9, workers: int = 1
-) -> pd.DataFrame:
-    """The page: what each size takes, in words; one column a size, and all of it arithmetic.
-
-    Args:
-        rates: See `measured`.
-        sizes: Numbers of captions.
-        ram: Bytes of one machine's memory.
-        workers: Cores or GPUs that encode.
-    """
-    gigabytes = {
-        "vectors, float32": "vectors_float32", "vectors, float16": "vectors_float16",
-        "vectors, int8": "vectors_int8", "codes of 64 bytes": "pq_codes",
-        "features of the images": "features", "regions of the images, float16": "regions",
-        "HNSW, in memory": "hnsw", "IVF-PQ, in memory": "ivf_pq", "DISKANN, in memory": "diskann",
-        "DISKANN, on disk": "diskann_disk", "evaluation, memory": "evaluation_memory",
-        "re-ranking, memory": "reranking_memory",
-    }  # fmt: skip
-    who = f"{workers} worker{'s' * (workers > 1)}"
-    times = {
-        "an exact search for one query": "exact_seconds",
-        f"encoding the captions, {who}": "caption_seconds",
-        f"extracting the photos, {who}": "photo_seconds",
-        "evaluation, one core": "evaluation_seconds",
-        "re-ranking, one core": "reranking_seconds",
-    }
-    columns = {}
-    for n in sizes:
-        each = asdict(plan(n, rates, ram=ram, workers=workers))
-        columns[f"{n:,} captions"] = {
-            "images": f"{each['images']:,}",
-            **{name: size(each[key]) for name, key in gigabytes.items()},
-            "multiply-adds of one query": f"{each['exact_products']:.1e}",
-            "pairs of an evaluation": f"{each['evaluation_pairs']:.1e}",
-            **{name: duration(each[key]) for name, key in times.items()},
-            "index": each["index"],
-            f"machines of {size(ram)}": str(each["machines"]),
-        }
-    frame = pd.DataFrame(columns)
-    frame.index.name = NOTE
-    return frame
-
-
-def size(n_bytes: float) -> str:
-    """Bytes in words.
-
-    >>> size(409.6e6), size(43.52e9), size(7.2e12)
-    ('410 MB', '43.5 GB', '7.2 TB')
-    """
-    for unit, name in ((1e12, "TB"), (1e9, "GB")):
-        if n_bytes >= unit:
-            value = n_bytes / unit
-            return f"{value:,.1f} {name}" if value < 100 else f"{value:,.0f} {name}"
-    return f"{n_bytes / 1e6:,.0f} MB"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words.
-
-    >>> duration(0.0213), duration(400), duration(2e5), duration(1e9)
-    ('21 ms', '6.7 min', '2.3 days', '31.7 years')
-    """
-    units = (("years", 365.25 * 86400), ("days", 86400), ("h", 3600), ("min", 60), ("s", 1))
-    for name, unit in units:
-        if seconds >= unit:
-            return f"{seconds / unit:,.1f} {name}"
-    return f"{1000 * seconds:.0f} ms"
