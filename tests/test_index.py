@@ -11,9 +11,11 @@ import pytest
 
 from xmr_lib.errors import DataError
 from xmr_lib.index.exact import ExactIndex
+from xmr_lib.index.faiss_index import FaissIndex
+from xmr_lib.index.milvus_index import MilvusIndex
 
 DIM = 16
-KINDS = ["exact"]
+KINDS = ["exact", "faiss", "milvus"]
 
 
 def unit(n: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
@@ -39,13 +41,24 @@ def kind(request):
     return request.param
 
 
+def open_index(kind: str, folder, dim: int = DIM, effort: int | None = None):
+    """An index of any kind in a folder; the same one each time."""
+    if kind == "exact":
+        return ExactIndex(folder / "exact", dim)
+    pytest.importorskip(kind if kind == "faiss" else "milvus_lite")
+    if kind == "faiss":
+        return FaissIndex(folder / "faiss", dim, effort)
+    where = str(folder / "milvus.db")
+    return MilvusIndex(where, "pictures", dim, folder / "milvus.json", effort)
+
+
 @pytest.fixture
 def opened(kind, tmp_path):
     """Opens the index of this test, again and again the same."""
     made = []
 
     def at(dim: int = DIM):
-        made.append(ExactIndex(tmp_path / kind, dim))
+        made.append(open_index(kind, tmp_path, dim))
         return made[-1]
 
     yield at

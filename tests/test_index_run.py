@@ -13,7 +13,7 @@ from xmr_lib.__main__ import main
 from xmr_lib.data import toy
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError, UnknownNameError
-from xmr_lib.index import of_run, pictures
+from xmr_lib.index import of_run, opening, pictures
 
 SIZES = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "epochs": 1, "batch_size": 32}
 SIZES["vocabulary_threshold"] = 1
@@ -269,7 +269,7 @@ def test_a_run_of_somebody_else_is_searched_without_an_index(run, capsys, tmp_pa
 
     monkeypatch.setattr(of_run, "write_state", refused)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(of_run, "_home", lambda run: tmp_path / "index")
+    monkeypatch.setattr(opening, "home", lambda run: tmp_path / "index")
     with pytest.warns(UserWarning, match="searched without an index"):
         main(["search", str(run.folder), "a dog", "--k", "2"])
     lines = capsys.readouterr().out.splitlines()

@@ -19,7 +19,23 @@ from xmr_lib.errors import DataError
 
 Neighbours = list[list[tuple[str, float]]]  # of each query: (id, cosine), best first
 LONGEST_ID = 1024  # bytes; a Milvus collection must say so beforehand
+SMALL = 10_000  # vectors up to which comparing all of them is quick enough
+PER_LIST = 64  # vectors of a sample that k-means has for each list
 _LENGTH_SLACK = 1e-3  # float16 vectors have lengths from 0.9995 to 1.0005
+
+
+def lists_for(n: int) -> int:
+    """Lists to divide `n` vectors among; 0: none, because comparing all of them is quick enough.
+
+    >>> lists_for(10_000), lists_for(100_000)
+    (0, 632)
+    """
+    return 0 if n <= SMALL else int(2 * n**0.5)
+
+
+def default_effort(lists: int) -> int:
+    """Lists that a query looks into, where nobody says how many."""
+    return max(8, lists // 16)
 
 
 class VectorIndex(ABC):
@@ -109,6 +125,9 @@ class VectorIndex(ABC):
 
     def prepare(self, n: int, sample: np.ndarray) -> None:  # noqa: B027 (most need nothing)
         """Readies an empty index for `n` vectors like those of a sample `(m, dim)`."""
+
+    def settle(self) -> None:  # noqa: B027
+        """Does after a load what could wait so long."""
 
     def __enter__(self) -> VectorIndex:
         return self

@@ -5,4 +5,5 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 Kind = Literal["exact", "faiss", "milvus"]
+Side = Literal["images", "captions"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -11,48 +11,27 @@ the same few lines.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from tqdm.auto import tqdm
 
-from xmr_lib.data.captioned import CaptionedImages
-from xmr_lib.data.feature_store import list_files
 from xmr_lib.errors import DataError, UnknownNameError
-from xmr_lib.index import pictures
+from xmr_lib.index import opening, pictures
 from xmr_lib.index.base import VectorIndex, read_state, write_state
 from xmr_lib.index.exact import ExactIndex
-from xmr_lib.index.kinds import KINDS, Kind
+from xmr_lib.index.following import follow
+from xmr_lib.index.kinds import KINDS, Kind, Side
+from xmr_lib.index.pictures import Changes
+from xmr_lib.index.recall import measure
 from xmr_lib.retrieval import Hit
 from xmr_lib.retriever import Retriever
 
-Side = Literal["images", "captions"]
+_QUERIES = 200  # whose answers recall is measured by
 _BATCH = 2048  # items encoded at once; each batch is on disk before the next begins
 _PICTURES = 256  # the same for added pictures, which have to be decoded
-
-
-@dataclass
-class Changes:
-    """What became of pictures that were to be added.
-
-    Attributes:
-        added: Names that are new.
-        updated: Names that were there, with another picture.
-        unchanged: Names that were there with this very picture.
-        broken: Why the others could not be used.
-    """
-
-    added: list[str] = field(default_factory=list)
-    updated: list[str] = field(default_factory=list)
-    unchanged: list[str] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
 
 
 class RunIndex:
@@ -90,9 +69,11 @@ class RunIndex:
         self.data = run.report if split is None else run.data
         if split not in (None, "all"):
             self.data = run.data.split(split)
-        self.folder = (folder or _home(run)) / (split or "report")
+        self.folder = (folder or opening.home(run)) / (split or "report")
         self.dim = run.encode_sentences(["a picture"]).vectors.shape[1]
-        self._own = dict(zip(_names(self.data, run.data), self.data.image_files, strict=True))
+        self._own = dict(
+            zip(pictures.names_of(self.data, run.data), self.data.image_files, strict=True)
+        )
         self._sides: dict[Side, tuple[ExactIndex, VectorIndex]] = {}
 
     # --- search ------------------------------------------------------------------------------
@@ -140,11 +121,11 @@ class RunIndex:
         """
         found = pictures.find(paths)
         changes = Changes()
-        with self._locked():
+        with opening.locked(self.folder):
             state = self._pictures()
             before = self.files
             for name, file in found.items():
-                stamp = _stamp(file)
+                stamp = pictures.stamp(file)
                 known = state["added"].get(name)
                 if name in before and (
                     self._own.get(name) == file
@@ -175,10 +156,10 @@ class RunIndex:
         Raises:
             UnknownNameError: No picture of that name is there.
         """
-        with self._locked():
+        with opening.locked(self.folder):
             state, there = self._pictures(), self.files
             for name in names:
-                name = _meant(name, there)
+                name = pictures.meant(name, there)
                 state["added"].pop(name, None)
                 if name in self._own:
                     state["removed"].append(name)
@@ -187,6 +168,47 @@ class RunIndex:
         self._complete("images")
         if "captions" in self._sides:
             self._complete("captions")
+
+    # --- how good it is ----------------------------------------------------------------------
+
+    def recall(self, side: Side = "images") -> dict[str, float]:
+        """Recall@1 and @10 against exact search, and milliseconds a query; measured when needed.
+
+        Queries are captions of the part that is searched (or for captions its pictures), at most
+        200, evenly spread. The figures are kept until the content or the settings change.
+
+        Args:
+            side: "images" or "captions".
+
+        Returns:
+            "recall@1", "recall@10", "milliseconds" and "queries".
+        """
+        exact, index = self._side(side)
+        file = self.folder / side / f"recall-{self.kind}.json"
+        about = {"index": index.description, "changes": exact.changes, "items": len(exact)}
+        old = read_state(file, {"about": dict, "found": dict})
+        if old is not None and old["about"] == about:
+            return old["found"]
+        n = self.data.n_captions if side == "images" else self.data.n_images
+        some = np.unique(np.linspace(0, n - 1, min(n, _QUERIES)).astype(np.int64))
+        if side == "images":
+            queries = self.run.encode_sentences([self.data.captions[i] for i in some])
+        else:
+            queries = self.run.encode_images(self.data.subset(some))
+        found = measure(index, exact, queries.vectors.cpu().numpy()) | {"queries": len(some)}
+        write_state(file, {"about": about, "found": found})
+        return found
+
+    def report(self, side: Side = "images") -> str:
+        """What the index is, and its recall, in a line."""
+        exact, index = self._side(side)
+        found = self.recall(side)
+        asked = f"{found['queries']} {'captions' if side == 'images' else 'pictures'}"
+        return (
+            f"{index.description}, {len(exact):,} {side}: recall@1 {found['recall@1']:.3f}, "
+            f"recall@10 {found['recall@10']:.3f} against exact search ({asked}), "
+            f"{found['milliseconds']:.1f} ms a query"
+        )
 
     # --- what is there -----------------------------------------------------------------------
 
@@ -234,10 +256,10 @@ class RunIndex:
 
     def _complete(self, side: Side) -> list[str]:
         """Makes an index hold what it should; why pictures among that could not be used."""
-        with self._locked():
+        with opening.locked(self.folder):
             if side not in self._sides:
                 self._sides[side] = self._open(side)
-            exact, _ = self._sides[side]
+            exact, index = self._sides[side]
             exact.refresh()
             wanted = self._captions() if side == "captions" else self.files
             exact.remove([each for each in exact.ids if each not in wanted])
@@ -246,6 +268,8 @@ class RunIndex:
             own = list(self._own) if side == "images" else list(self._captions_of_all())
             rows = np.array([i for i, name in enumerate(own) if name in missing], dtype=np.int64)
             self._load(exact, side, own, rows)
+            if index is not exact:
+                follow(index, exact)
         return complaints
 
     def _captions_of_all(self) -> Iterator[str]:
@@ -290,7 +314,7 @@ class RunIndex:
                 if kept:
                     exact.add(kept, pictures.encode(self.run, [files[n] for n in kept]))
                 for name in kept:
-                    state["added"][name]["stamp"] = _stamp(files[name])
+                    state["added"][name]["stamp"] = pictures.stamp(files[name])
                 self._write_pictures(state)
                 bar.update(len(some))
         return complaints
@@ -304,10 +328,14 @@ class RunIndex:
             warnings.warn(
                 f"{folder}: other weights or data made this index; it is built anew.", stacklevel=2
             )
-            shutil.rmtree(folder)
+            for old_file in (*folder.glob("recall-*.json"), folder / "exact", folder / "faiss"):
+                opening.delete(old_file)
         write_state(folder / "about.json", about)
         exact = ExactIndex(folder / "exact", self.dim)
-        return exact, exact
+        if self.kind == "exact":
+            return exact, exact
+        name = f"{side}_{about['fingerprint']}"
+        return exact, opening.beside(exact, self.kind, name, self.uri, self.effort)
 
     def _fingerprint(self) -> str:
         """Stands for all that vectors depend on besides the pictures that were added."""
@@ -327,56 +355,3 @@ class RunIndex:
 
     def _write_pictures(self, state: dict) -> None:
         write_state(self.folder / "pictures.json", state)
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Keeps other processes from changing this index meanwhile."""
-        from filelock import FileLock, Timeout
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / ".lock")
-        try:
-            lock.acquire(timeout=1)
-        except Timeout:
-            warnings.warn(f"{self.folder}: waiting for another process to finish.", stacklevel=2)
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-
-
-def _home(run: Retriever) -> Path:
-    """Folder of a run's indexes; an ensemble's lie in its first member's folder."""
-    folder = run.runs[0].folder / "index"
-    if len(run.runs) == 1:
-        return folder
-    members = "\n".join(str(member.folder) for member in run.runs)
-    return folder / f"ensemble-{hashlib.sha256(members.encode()).hexdigest()[:8]}"
-
-
-def _names(part: CaptionedImages, whole: CaptionedImages) -> list[str]:
-    """Names of a part's pictures: their place below the folder that all of the data set are in."""
-    common = os.path.commonpath([file.parent for file in whole.image_files])
-    names: dict[str, None] = {}
-    for file in part.image_files:
-        name = Path(os.path.relpath(file, common)).as_posix()
-        while name in names:  # precomputed features may have one id for several rows
-            name += "+"
-        names[name] = None
-    return list(names)
-
-
-def _stamp(file: Path) -> str:
-    """Size and fingerprint of a file, to notice that it was changed."""
-    return list_files((file,))[0].split("\t", 1)[1]
-
-
-def _meant(name: str, there: dict[str, Path]) -> str:
-    """The picture that a name stands for: its whole name, or a file name that is there once."""
-    if name in there:
-        return name
-    alike = [each for each in there if each.rsplit("/", 1)[-1] == name]
-    if len(alike) == 1:
-        return alike[0]
-    raise UnknownNameError("picture", name, alike or there)

@@ -7,22 +7,42 @@ on where it was.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.feature_store import list_files
 from xmr_lib.data.images import open_image
 from xmr_lib.data.regions import Regions
 from xmr_lib.encoding import encode_images
 from xmr_lib.ensemble import joined_vectors
-from xmr_lib.errors import DataError
+from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.retriever import Retriever
 from xmr_lib.runs import Run
 from xmr_lib.sources import features_of
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+
+
+@dataclass
+class Changes:
+    """What became of pictures that were to be added.
+
+    Attributes:
+        added: Names that are new.
+        updated: Names that were there, with another picture.
+        unchanged: Names that were there with this very picture.
+        broken: Why the others could not be used.
+    """
+
+    added: list[str] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
+    unchanged: list[str] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
 
 
 def find(paths: Iterable[str | Path]) -> dict[str, Path]:
@@ -94,3 +114,30 @@ def readable(files: Sequence[Path]) -> tuple[list[Path], list[str]]:
         except DataError as error:
             complaints.append(str(error))
     return good, complaints
+
+
+def names_of(part: CaptionedImages, whole: CaptionedImages) -> list[str]:
+    """Names of a part's pictures: their place below the folder that all of the data set are in."""
+    common = os.path.commonpath([file.parent for file in whole.image_files])
+    names: dict[str, None] = {}
+    for file in part.image_files:
+        name = Path(os.path.relpath(file, common)).as_posix()
+        while name in names:  # precomputed features may have one id for several rows
+            name += "+"
+        names[name] = None
+    return list(names)
+
+
+def stamp(file: Path) -> str:
+    """Size and fingerprint of a file, to notice that it was changed."""
+    return list_files((file,))[0].split("\t", 1)[1]
+
+
+def meant(name: str, there: dict[str, Path]) -> str:
+    """The picture that a name stands for: its whole name, or a file name that is there once."""
+    if name in there:
+        return name
+    alike = [each for each in there if each.rsplit("/", 1)[-1] == name]
+    if len(alike) == 1:
+        return alike[0]
+    raise UnknownNameError("picture", name, alike or there)
