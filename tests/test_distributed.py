@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from itertools import chain
 from pathlib import Path
 
 import distributed_worker as worker
+import psutil
 import pytest
 import torch
 from made_data import STAGE_DIMS
+from safetensors.torch import load_file
 
-from xmr_lib import distributed, models
+from xmr_lib import distributed, models, runs, training
+from xmr_lib.data import toy
 from xmr_lib.data.batches import Batch, LengthBatches
+from xmr_lib.errors import DataError
+from xmr_lib.runs import DataSource
 
 pytestmark = pytest.mark.skipif(
     not torch.distributed.is_available() or not torch.distributed.is_gloo_available(),
@@ -206,3 +213,123 @@ def test_models_alone_are_untouched_by_sharing(monkeypatch):
         torch.arange(3), torch.full((3, 2), 5), torch.tensor([2, 1, 2]), torch.randn(3, 64)
     )
     assert model.loss(batch)["loss"].requires_grad
+
+
+# The command -------------------------------------------------------------------------------------
+
+TINY = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "epochs": 12, "batch_size": 33,
+        "vocabulary_threshold": 1}  # fmt: skip
+
+
+def killed(command: list[str], runs_folder: Path) -> Path:
+    """Starts a command in two processes, kills one of them in the middle; the run's folder."""
+    process = torchrun("-m", "xmr_lib", *command)
+    deadline = time.monotonic() + 120
+    while not (found := list(runs_folder.glob("**/stage-1/epoch-000[2-9]"))):
+        assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
+        time.sleep(0.02)
+    workers = sorted(psutil.Process(process.pid).children(), key=lambda child: child.pid)
+    workers[-1].kill()
+    said = process.communicate(timeout=90)[0]  # the other does not wait for ever
+    assert process.returncode != 0, said
+    return found[0].parents[1]
+
+
+def test_a_killed_train_command_goes_on_in_two_processes_or_one(tmp_path, monkeypatch, capfd):
+    """Interrupted or not, by two or by one: the same run, but for the rounding of float32."""
+    toy.load(n_train=40, n_val=10, n_test=10, folder=tmp_path / "toy-tiny")
+    source = DataSource(str(tmp_path / "toy-tiny"))
+    monkeypatch.setenv("XMR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XMR_RUNS", str(tmp_path / "two"))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    options = {"backbone": "toy", "scale": "toy", **TINY}
+    command = ["train", "RFE", "--data", source.data, "--backbone", "toy", "--scale", "toy",
+               "--set", *(f"{name}={value}" for name, value in TINY.items())]  # fmt: skip
+    folder = killed(command, tmp_path / "two")
+    assert not (folder / "run.json").exists()
+    assert len(list(folder.glob("stage-1/*/random_states_*.pkl"))) == 2
+    shutil.copytree(tmp_path / "two", tmp_path / "then-one")
+    capfd.readouterr()
+    distributed.launch(command, n_processes=2, cpu=True)
+    said = capfd.readouterr().out
+    assert said.count("Run: ") == 1 and said.count("trained in") == 1, said
+    assert "Traceback" not in said
+
+    finished = {"one": runs.run("RFE", source, root=tmp_path / "one", **options)}
+    finished["then-one"] = runs.run("RFE", source, root=tmp_path / "then-one", **options)
+
+    def never(*_, **__):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(training, "train", never)
+    finished["two"] = runs.run("RFE", source, **options)
+    one = load_file(finished["one"].folder / "model.safetensors")
+    for name in ("two", "then-one"):
+        found = load_file(finished[name].folder / "model.safetensors")
+        for weight, value in one.items():
+            torch.testing.assert_close(found[weight], value, rtol=1e-3, atol=1e-4, msg=weight)
+        assert len(finished[name].history) == 12
+        close = finished["one"].history.drop(columns="seconds")
+        seen = finished[name].history.drop(columns="seconds")
+        for column in ("loss", "plateau"):
+            assert seen[column].tolist() == pytest.approx(close[column].tolist(), rel=1e-3)
+        assert finished[name].metrics == pytest.approx(finished["one"].metrics, abs=2.1)
+
+
+FAILS = r"""
+import sys
+print("epoch 1: 10%", end="\r")
+print("error: no such recipe", file=sys.stderr)
+print("E1125 torch/distributed/elastic/multiprocessing/api.py:1002] failed (exitcode: 2)")
+print("Traceback: of torchrun itself")
+sys.exit(2)
+"""
+
+
+def test_what_fails_says_why(monkeypatch, capsys):
+    monkeypatch.setattr(distributed, "_command", lambda *_: [sys.executable, "-u", "-c", FAILS])
+    with pytest.raises(DataError) as raised:
+        distributed.launch(["train", "Nonsense"], n_processes=2, cpu=True)
+    shown = ["`train Nonsense` in 2 processes failed (exit status 2). Its last lines:",
+             "error: no such recipe"]  # fmt: skip
+    assert str(raised.value).splitlines() == shown
+    assert capsys.readouterr().out.splitlines() == ["epoch 1: 10%", "error: no such recipe"]
+
+
+def test_what_is_stopped_leaves_nothing_running(monkeypatch, tmp_path):
+    """The notebook's stop button raises KeyboardInterrupt here."""
+    waits = f"import os, time; print(os.getpid(), flush=True); time.sleep(600) # {tmp_path}"
+    monkeypatch.setattr(distributed, "_command", lambda *_: [sys.executable, "-c", waits])
+    seen = []
+
+    def stop(line):
+        seen.append(int(line))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distributed.sys.stdout, "write", stop)
+    with pytest.raises(KeyboardInterrupt):
+        distributed.launch(["train", "RFE"], cpu=True)
+    monkeypatch.undo()
+    assert not psutil.pid_exists(seen[0])
+
+
+def test_more_processes_than_can_work_are_refused(monkeypatch):
+    with pytest.raises(DataError, match="at least 1, not 0"):
+        distributed.launch(["train", "RFE"], n_processes=0)
+    monkeypatch.setattr(distributed, "_has_gpus", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "device_count", lambda: 1)
+    with pytest.raises(DataError, match=r"4 processes for the 1 GPU\(s\)"):
+        distributed.launch(["train", "RFE"], n_processes=4)
+    monkeypatch.setattr(distributed, "PartialState", lambda: type("", (), {"num_processes": 4}))
+    distributed.check_batch_size(4)
+    with pytest.raises(DataError, match="batch of 3 pairs cannot be shared by 4 processes"):
+        distributed.check_batch_size(3)
+
+
+def test_processes_are_told_where_the_package_is(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    found = distributed._environment(n_processes=10_000, cpu=True)
+    assert found["PYTHONPATH"].split(os.pathsep) == [str(FOLDER.parent), "elsewhere"]
+    assert (found["OMP_NUM_THREADS"], found["ACCELERATE_USE_CPU"]) == ("1", "true")
+    assert "ACCELERATE_USE_CPU" not in distributed._environment(2, cpu=False)

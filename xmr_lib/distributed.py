@@ -17,6 +17,7 @@ the processes' gradients, which makes exactly the gradient of one process with t
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -161,25 +162,31 @@ def join() -> None:
     if n == 1 or "LOCAL_RANK" not in os.environ:  # WORLD_SIZE alone is set by others, too
         PartialState()
         return
-    if not torch.cuda.is_available():  # accelerate joins processes on CPUs only when told to
-        os.environ.setdefault("ACCELERATE_USE_CPU", "true")
+    if not _has_gpus():  # accelerate joins processes on CPUs only when told to
+        os.environ["ACCELERATE_USE_CPU"] = "true"
     on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("true", "1", "yes")
-    if not on_cpu and torch.cuda.device_count() < here:
+    if not on_cpu and torch.accelerator.device_count() < here:
         raise DataError(_too_few_gpus(here))
     state = PartialState(cpu=on_cpu, timeout=TIMEOUT)
     if state.num_processes != n:
         raise DataError(
-            f"Started as one of {n} processes, which have not found one another: start them with "
-            "`torchrun`, or on CPUs with `accelerate launch --cpu`."
+            f"Started as one of {n} processes, but accelerate was set up for "
+            f"{state.num_processes} before they could meet: call xmr_lib.distributed.join() first."
         )
     if not state.is_main_process:
         warnings.simplefilter("ignore")
 
 
+def _has_gpus() -> bool:
+    """Whether there are any that processes can share work on; Apple's cannot."""
+    found = torch.accelerator.is_available()
+    return found and torch.accelerator.current_accelerator().type != "mps"
+
+
 def _too_few_gpus(n: int) -> str:
     return (
-        f"{n} processes for {torch.cuda.device_count()} GPU(s) of this machine: start as many "
-        "processes as it has GPUs, or train on its CPU (set ACCELERATE_USE_CPU=true)."
+        f"{n} processes for the {torch.accelerator.device_count()} GPU(s) of this machine: start "
+        "as many processes as it has GPUs, or train on its CPU (set ACCELERATE_USE_CPU=true)."
     )
 
 
@@ -216,6 +223,8 @@ def check_batch_size(batch_size: int) -> None:
 
 # --- starting -------------------------------------------------------------------------------------
 
+_OF_TORCHRUN = re.compile(r"torch.distributed.elastic.*(failed|closing signal)")
+
 
 def launch(arguments: Sequence[str], n_processes: int = 2, *, cpu: bool = False) -> None:
     """Runs a command of `python -m xmr_lib` in several processes, and shows what they print.
@@ -234,23 +243,25 @@ def launch(arguments: Sequence[str], n_processes: int = 2, *, cpu: bool = False)
     """
     if n_processes < 1:
         raise DataError(f"n_processes must be at least 1, not {n_processes}.")
-    if not cpu and 0 < torch.cuda.device_count() < n_processes:  # counts without touching them
+    if not cpu and _has_gpus() and torch.accelerator.device_count() < n_processes:
         raise DataError(_too_few_gpus(n_processes))
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone",  # finds a free port
-        "--nproc-per-node", str(n_processes), "-m", "xmr_lib", *arguments,
-    ]  # fmt: skip
     last: deque[str] = deque(maxlen=20)
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        encoding="utf-8", errors="replace", env=_environment(n_processes, cpu),
+        _command(arguments, n_processes), env=_environment(n_processes, cpu),
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+        encoding="utf-8", errors="replace",
     )  # fmt: skip
     try:
         process.stdout.reconfigure(newline="")  # keep \r, by which progress bars go back
+        failed = False
         for line in process.stdout:
+            failed = failed or _OF_TORCHRUN.search(line) is not None
+            if failed:  # torchrun's own traceback says nothing more
+                continue
             sys.stdout.write(line)
             sys.stdout.flush()
-            last.append(line.rstrip())
+            if not line.endswith("\r"):
+                last.append(line.rstrip())
         process.wait()
     finally:
         _stop(process)
@@ -260,6 +271,13 @@ def launch(arguments: Sequence[str], n_processes: int = 2, *, cpu: bool = False)
             f"`{' '.join(arguments)}` in {n_processes} processes failed (exit status "
             f"{process.returncode}). Its last lines:\n{shown}"
         )
+
+
+def _command(arguments: Sequence[str], n_processes: int) -> list[str]:
+    return [
+        sys.executable, "-m", "torch.distributed.run", "--standalone",  # finds a free port
+        "--nproc-per-node", str(n_processes), "-m", "xmr_lib", *arguments,
+    ]  # fmt: skip
 
 
 def _environment(n_processes: int, cpu: bool) -> dict[str, str]:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xmr_lib import figures, paper, recipes, rerank, runs, significance, timing
+from xmr_lib import distributed, figures, paper, recipes, rerank, runs, significance, timing
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.errors import DataError, UnknownNameError
@@ -133,7 +133,8 @@ def reproduce(
     frame.attrs["notes"] = [
         f"{note.method + ': ' if note.method else ''}{note.text}" for note in printed.footnotes
     ]
-    _save(frame, out or figures_dir() / "reproduce", f"{table}-{label}", scale, toy)
+    if distributed.is_main():  # of several processes, one writes
+        _save(frame, out or figures_dir() / "reproduce", f"{table}-{label}", scale, toy)
     return frame
 
 

@@ -22,7 +22,7 @@ import torch
 from accelerate import PartialState
 from torch import Tensor
 
-from xmr_lib import models, recipes, training
+from xmr_lib import distributed, models, recipes, training
 from xmr_lib.data.batches import Batch
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.feature_store import write_atomically
@@ -144,6 +144,8 @@ def run(
 ) -> Run:
     """Trains a recipe, or loads it when it was trained before.
 
+    Of several processes (see `xmr_lib.distributed`) all must call it; each gets the finished run.
+
     Args:
         recipe: A recipe or its name.
         data: "toy", a folder or annotation file, a `DataSource`, or captioned images.
@@ -167,17 +169,20 @@ def run(
             f"{changed} cannot be changed of a recipe that is already made: give its name "
             f"({recipe.name!r}), or change it with dataclasses.replace."
         )
+    distributed.join()
     source = DataSource(str(data)) if isinstance(data, str | Path) else data
-    data = source.load() if isinstance(source, DataSource) else source
+    with distributed.main_first():  # toy scenes are drawn by one process
+        data = source.load() if isinstance(source, DataSource) else source
     if isinstance(recipe, str):
         scale = scale or ("toy" if is_toy(data) else "laptop")
         recipe = recipes.get(recipe, scale, **overrides)
     of_regions = recipe.of_regions
     if features is None:
-        features = features_of(
-            data, source if isinstance(source, DataSource) else None,
-            of_regions=of_regions, backbone=backbone, kind=regions,
-        )  # fmt: skip
+        with distributed.main_first():  # and seen by one
+            features = features_of(
+                data, source if isinstance(source, DataSource) else None,
+                of_regions=of_regions, backbone=backbone, kind=regions,
+            )  # fmt: skip
     elif isinstance(features, Regions) != of_regions:
         raise DataError(
             f"{recipe.name} needs {'regions' if of_regions else 'pooled features'}: see "
@@ -193,27 +198,30 @@ def run(
         if found.recipe == recipe:
             return found
         warnings.warn(f"{folder} was trained with other settings: trained anew.", stacklevel=2)
+    distributed.wait()  # until all have looked whether it is finished
     (folder / "run.json").unlink(missing_ok=True)  # what is trained anew is not finished
     started = time.perf_counter()
     training.train(
         recipe, data, features.inputs, features.stage_dims, folder,
         backbone=features.backbone, transform=features.transform, seed=seed, resume=resume,
     )  # fmt: skip
-    content = {
-        "recipe": recipe.to_json(),
-        "seed": seed,
-        "data": asdict(source.absolute()) if isinstance(source, DataSource) else None,
-        "data_name": data.name,
-        "fingerprint": _fingerprint(data, features),
-        "backbone": features.backbone,
-        "regions": regions,
-        "transform": features.transform,
-        "stage_dims": list(features.stage_dims),
-        "seconds": round(time.perf_counter() - started, 2),
-        "torch": torch.__version__,
-        "metrics": Retrieval.load(folder / "ranks.npz").metrics(),
-    }
-    write_atomically(folder / "run.json", json.dumps(content, indent=1).encode())
+    if distributed.is_main():
+        content = {
+            "recipe": recipe.to_json(),
+            "seed": seed,
+            "data": asdict(source.absolute()) if isinstance(source, DataSource) else None,
+            "data_name": data.name,
+            "fingerprint": _fingerprint(data, features),
+            "backbone": features.backbone,
+            "regions": regions,
+            "transform": features.transform,
+            "stage_dims": list(features.stage_dims),
+            "seconds": round(time.perf_counter() - started, 2),
+            "torch": torch.__version__,
+            "metrics": Retrieval.load(folder / "ranks.npz").metrics(),
+        }
+        write_atomically(folder / "run.json", json.dumps(content, indent=1).encode())
+    distributed.wait()
     return load(folder, data=data, features=features)
 
 

@@ -147,8 +147,8 @@ def train(
     model = models.build(recipe, len(vocabulary), stage_dims, knowledge=knowledge)
     model.fit_features(_features_to_fit(features, learn.rows))
     model.fit_nodes(setting.nodes)
-    if not distributed.is_main():  # the same weights everywhere, but not the same random crops
-        set_seed(seed, device_specific=True)
+    if number := PartialState().process_index:  # equal weights, but not equal random crops
+        set_seed(seed + number)
     history = _train_stage(setting, model, folder / "stage-1", recipe.epochs)
     if recipe.finetune_epochs:
         model.backbone = load_backbone(backbone).requires_grad_(True)

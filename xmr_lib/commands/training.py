@@ -35,13 +35,15 @@ def train(
         resume: Go on with a killed run and reuse a finished one; --no-resume starts anew.
         set: Fields of the recipe to change, as margin=0.3 epochs=5.
     """
-    from xmr_lib import ensemble, recipes, rerank
+    from xmr_lib import distributed, ensemble, recipes, rerank
 
     overrides = overrides_of(set) | ({"finetune_epochs": finetune} if finetune else {})
     result = ensemble.train(
         recipe, source, scale=scale, seed=seed, backbone=backbone, regions=regions, resume=resume,
         **overrides,
     )  # fmt: skip
+    if not distributed.is_main():  # of several processes, the first reports
+        return
     rows = {run.name: run.metrics for run in result.runs}
     rows[result.name] = result.metrics
     if recipes.compose(recipe).rerank:
@@ -79,8 +81,10 @@ def reproduce(
         transfer_to: Test on this data set instead of the one trained on, as SMFEA's Table 4 does:
             toy:sketch, or a folder as for --data.
     """
+    from xmr_lib import distributed
     from xmr_lib import reproduce as reproduction
 
+    distributed.join()
     reproduction.show(table, source, seeds=seeds, scale=scale, backbone=backbone, regions=regions,
                       rows=rows, extra=extra, transfer_to=transfer_to)  # fmt: skip
 
