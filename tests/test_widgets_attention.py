@@ -107,7 +107,9 @@ def test_a_sentence_of_ones_own(run):
     explorer = attention_explorer(run)
     explorer.own.value = "a zebra, perhaps"
     assert explorer.seen.words == ("<start>", "a", "zebra", ",", "perhaps", "<end>")
+    assert "never learnt: " in explorer.message.value and "zebra" in explorer.message.value
     explorer.own.value = ""  # back to the caption
+    assert "zebra" not in explorer.message.value
     assert explorer.seen.words == look(run, 0, 0).words
     explorer.own.value = "a zebra"
     explorer.caption.value = 2

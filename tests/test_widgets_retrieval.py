@@ -192,6 +192,17 @@ def test_errors_are_said_and_the_picture_stays(rfe, tmp_path):
     assert explorer.file.value == "" and explorer.found.right is not None
 
 
+def test_a_picture_of_the_test_set_is_known_by_its_name(rfe):
+    explorer = retrieval_explorer(rfe)
+    explorer.direction.value = CAPTIONS
+    for chosen, text in ((5, rfe.report.image_files[5].name), (2, str(rfe.report.image_files[2]))):
+        explorer.file.value = text
+        assert (explorer.number.value, explorer.file.value) == (chosen, "")
+        assert explorer.found.query == rfe.report.image_files[chosen]
+        assert explorer.message.value == f"Picture {chosen} of 8: {explorer.found.query.name}"
+        assert explorer.found.right is not None
+
+
 def test_only_the_controls_of_the_asking_side_are_shown(rfe):
     explorer = retrieval_explorer(rfe)
     asking = (explorer.sentence, explorer.number, explorer.file)

@@ -182,6 +182,7 @@ class AblationExplorer(Explorer):
         self._offer_rows()
 
     def _offer_rows(self) -> None:
+        self.rows.value = ()  # a browser looks for what was chosen among the new rows
         self.rows.options = self.choice.all_rows
         self.rows.rows = min(12, len(self.choice.all_rows))
         self.rows.value = self.choice.rows

@@ -16,6 +16,7 @@ from xmr_lib.errors import DataError
 from xmr_lib.figures import Picture
 from xmr_lib.lesson_figures_attention import plot_explorer
 from xmr_lib.runs import Run
+from xmr_lib.widgets.found import unknown_words
 from xmr_lib.widgets.shared import Explorer, Still, Turns, find_ipywidgets, tagged
 
 _NONE = -1  # no word, or no region, is chosen
@@ -186,6 +187,8 @@ class AttentionExplorer(Explorer):
 
     def _new_sentence(self) -> None:
         self._look(self.own.value.strip() or self.caption.value)
+        if unknown := unknown_words(self.run, self.seen.words):
+            self.say(f"{self.run.name} never learnt: {', '.join(unknown)}.")
 
     def _new_word(self) -> None:
         self.region.value = _NONE

@@ -91,7 +91,7 @@ class RetrievalExplorer(Explorer):
             0, min=0, max=self.data.n_images - 1, description="picture", **slim
         )
         self.file = widgets.Text(
-            description="or a file", placeholder="path of any picture, then Enter", **wide
+            description="or a file", placeholder="path or name of any picture, then Enter", **wide
         )
         self.answers = widgets.BoundedIntText(
             self.k, min=1, max=max(MOST, self.k), description="answers", **slim
@@ -131,7 +131,7 @@ class RetrievalExplorer(Explorer):
             (self.direction, self._new_direction),
             (self.sentence, self._new_sentence),
             (self.number, self._new_number),
-            (self.file, self._search),
+            (self.file, self._new_file),
             (self.answers, self._new_k),
         ):
             control.observe(turns(changed), names="value")
@@ -164,6 +164,9 @@ class RetrievalExplorer(Explorer):
         lines = []
         if self.direction.value == IMAGES and self.caption is not None:
             lines.append(f"Caption {self.caption:,} of {self.data.n_captions:,}.")
+        if self.direction.value == CAPTIONS and self.found.right is not None:
+            name = self.data.image_files[self.number.value].name
+            lines.append(f"Picture {self.number.value:,} of {self.data.n_images:,}: {name}")
         if unknown := self.found.unknown:
             lines.append(f"{self.model.value} never learnt: {', '.join(unknown)}.")
         self.say(*lines)
@@ -176,6 +179,16 @@ class RetrievalExplorer(Explorer):
         self.file.value = ""
         self._last[CAPTIONS] = self.number.value
         self._search()
+
+    def _new_file(self) -> None:
+        """A picture of the test set is chosen by its number, so that its captions are known."""
+        asked, files = self.file.value.strip(), self.data.image_files
+        same = [n for n, file in enumerate(files) if asked in (str(file), file.name)]
+        if len(same) == 1:
+            self.number.value, self.file.value = same[0], ""
+            self._new_number()
+        else:
+            self._search()
 
     def _new_k(self) -> None:
         self.k = self.answers.value

@@ -31,6 +31,7 @@ import base64
 import html
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from threading import RLock
 from typing import Any
 
 from xmr_lib.errors import XMRError
@@ -38,6 +39,7 @@ from xmr_lib.figures import Picture
 
 NOTE = "No controls without ipywidgets: `pip install ipywidgets`, then restart the notebook."
 _VIEW = "application/vnd.jupyter.widget-view+json"
+_ONE_THREAD = RLock()  # of all explorers: matplotlib's settings, too, are everybody's
 
 
 def find_ipywidgets() -> Any | None:
@@ -108,6 +110,7 @@ class Explorer(Shown):
         self.message = tagged(widgets.HTML(), "xmr-message")
         self.picture_box = tagged(widgets.Image(format="png"), "xmr-picture")
         self.picture_box.layout.max_width = "100%"
+        self.picture_box.layout.align_self = "flex-start"  # else it is blown up to the full width
         self.picture_box.layout.object_fit = "contain"
         self.box = tagged(
             widgets.VBox([*controls, self.message, self.picture_box]), "xmr-explorer", name
@@ -147,6 +150,9 @@ def _encoded(png: bytes) -> str:
 class Turns:
     """Controls that set each other must not answer each other: one answer at a time.
 
+    What a user changes during an answer is answered after it: JupyterLab may let several threads of
+    a kernel hear the controls.
+
     Args:
         tell: Takes an error that a user can act on; None lets it pass.
 
@@ -165,16 +171,17 @@ class Turns:
         """What a control is to call when its value changes, for `observe` and `on_click`."""
 
         def answer(_: Any) -> None:
-            if self._busy:
-                return
-            self._busy = True
-            try:
-                changed()
-            except XMRError as error:
-                if self._tell is None:
-                    raise
-                self._tell(error)
-            finally:
-                self._busy = False
+            with _ONE_THREAD:
+                if self._busy:  # set by an answer, in its own thread
+                    return
+                self._busy = True
+                try:
+                    changed()
+                except XMRError as error:
+                    if self._tell is None:
+                        raise
+                    self._tell(error)
+                finally:
+                    self._busy = False
 
         return answer

@@ -1,0 +1,67 @@
+"""One call from a run of SMFEA to the explorer of its trees."""
+
+import sys
+
+import pytest
+
+from xmr_lib import runs, widgets
+from xmr_lib.data import toy
+from xmr_lib.ensemble import Ensemble
+from xmr_lib.errors import DataError
+from xmr_lib.widgets.items import tree_items
+from xmr_lib.widgets.trees import TreeExplorer, tree_explorer
+
+SMALL = {"epochs": 1, "word_dim": 8, "rnn_dim": 16, "joint_dim": 16, "batch_size": 16}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trees")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XMR_CACHE", str(folder / "cache"))
+        data = toy.load(n_train=24, n_val=6, n_test=8)
+        yield {
+            name: runs.run(name, data, scale="toy", root=folder / "runs", **SMALL)
+            for name in ("SMFEA", "VSE++")
+        }
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    monkeypatch.setattr(TreeExplorer, "draw", lambda self: None)  # pictures: other tests
+
+
+def test_a_run_is_enough(trained, undrawn):
+    run = trained["SMFEA"]
+    explorer = tree_explorer(run)
+    items = tree_items(run)
+    assert [item.caption for item in explorer.items] == [item.caption for item in items]
+    assert len(items) == 12 and items[0].caption == run.report.captions[0]
+    assert items[-1].caption == run.report.captions[-1]
+    for item in items:
+        best, right = item.top3_images[0]
+        assert best == run.search_images(item.caption, 1)[0].image_file
+        assert right == (best == item.picture) and len(item.top3_captions) == 3
+
+
+def test_captions_and_data_may_be_chosen(trained, undrawn):
+    run = trained["SMFEA"]
+    val = run.data.split("val")
+    explorer = tree_explorer(run, [3, 1], val)
+    assert [item.caption for item in explorer.items] == [val.captions[3], val.captions[1]]
+    few = tree_explorer(run, data=run.report.subset([2]))  # one picture, five captions
+    assert len(few.items) == 5 and all(item.success for item in few.items[:1])
+
+
+def test_what_has_no_trees_is_told(trained, monkeypatch):
+    with pytest.raises(DataError, match="VSE"):
+        tree_explorer(trained["VSE++"])
+    with pytest.raises(DataError, match="pair"):
+        tree_explorer(Ensemble("pair", (trained["VSE++"], trained["SMFEA"])))
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    with pytest.raises(DataError, match="VSE"):
+        tree_explorer(trained["VSE++"])
+
+
+def test_names_stay_functions_whatever_was_imported():
+    assert widgets.tree_items is tree_items and widgets.tree_items is tree_items
