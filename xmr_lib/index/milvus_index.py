@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +35,7 @@ from xmr_lib.index.base import (
 _BATCH = 500  # vectors or ids a request: 4 MB of 2,048 numbers, below every limit
 _MOST_K = 16_384  # Milvus answers no more than this
 _SEGMENT = 100_000  # vectors that Milvus Lite divides among lists together; clusters take more
+_PATIENCE = 600.0  # seconds that a server may take to build its lists
 _open_files: Counter[Path] = Counter()  # Milvus Lite serves a file once for all of a process
 
 
@@ -191,10 +194,24 @@ class MilvusIndex(VectorIndex):
             write_state(self._state_file, content | {"uri": self.uri})
 
     def settle(self) -> None:
-        """Lets Milvus build its lists now rather than when it finds time."""
-        if self._exists:
-            with self._telling():
-                self._client.flush(self.collection)
+        """Waits until the lists are built; until then Milvus compares everything."""
+        if not self._exists:
+            return
+        with self._telling():
+            self._client.flush(self.collection)
+            if not self._lists:
+                return
+            if self._file:  # Milvus Lite calls them built before they are, but loads them whole
+                self._client.release_collection(self.collection)
+                self._client.load_collection(self.collection)
+                return
+            end = time.monotonic() + _PATIENCE
+            while time.monotonic() < end:
+                about = self._client.describe_index(self.collection, "vector")
+                if not int(about.get("pending_index_rows", 0)):
+                    return
+                time.sleep(0.5)
+        warnings.warn(f"{self.uri}: still building its lists; they are used later.", stacklevel=2)
 
     def close(self) -> None:
         """Saves, and ends the connection; a file may then be opened by another process."""
