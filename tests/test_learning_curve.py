@@ -57,6 +57,13 @@ def test_without_a_test_split_the_same_images_choose_the_epoch(scenes):
     assert set(few.split("train").image_files) < set(learn.image_files)
 
 
+def test_few_images_choose_the_epoch(scenes, monkeypatch):
+    monkeypatch.setattr(learning_curve, "N_SELECT", 4)
+    few = training.three_parts(with_fewer(scenes, 5))
+    assert few[1].image_files == training.three_parts(scenes)[1].image_files[:4]
+    assert few[2].n_images == 20
+
+
 @pytest.mark.parametrize("n", [0, 1, 61])
 def test_impossible_sizes(scenes, n):
     with pytest.raises(DataError, match=f"{n} training images"):
@@ -65,9 +72,11 @@ def test_impossible_sizes(scenes, n):
 
 def test_small_sets_get_more_epochs_up_to_a_limit():
     recipe = recipes.get("VSE++", "laptop")  # 9 epochs of batches of 128
-    assert epochs_for(recipe, 1) == learning_curve.MOST_EPOCHS
-    assert epochs_for(recipe, 128 * 20) == learning_curve.MIN_UPDATES // 20
-    assert epochs_for(recipe, 10**6) == recipe.epochs
+    assert epochs_for(recipe, 1, updates=1500) == learning_curve.MOST_EPOCHS
+    assert epochs_for(recipe, 1, updates=20) == 20
+    assert epochs_for(recipe, 128 * 20, updates=1500) == 75
+    assert epochs_for(recipe, 128 * 20 + 1, updates=1500) == 72  # a batch of one is an update, too
+    assert epochs_for(recipe, 10**6, updates=1500) == recipe.epochs
 
 
 def test_measured_rows(curve):

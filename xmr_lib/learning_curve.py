@@ -2,8 +2,9 @@
 
 Every size is judged by the same test images, and the smaller sets lie within the larger ones, so
 that a curve shows what the next photographs bring and not which ones they were. Small sets get
-more epochs: with the usual number of them they would stop after a few updates, and a curve would
-show how little was trained rather than how little was known.
+more epochs: with the usual number of them they would stop after a few updates, with hardest
+negatives even before they have left the plateau, and a curve would show how little was trained
+rather than how little was known.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ from xmr_lib.recipes import Scale
 from xmr_lib.sources import DataSource, features_of, is_toy
 
 RIDGE = "ridge"  # the baseline's row, in the place of a recipe's name
-MIN_UPDATES = 400  # steps that each size is trained for at least …
-MOST_EPOCHS = 60  # … unless that took more epochs than this
+MOST_EPOCHS = 150
+N_SELECT = 100  # images that choose the epoch: looked at after every one of many short epochs
 
 
 def sizes_for(n_train: int) -> list[int]:
@@ -48,8 +49,9 @@ def sizes_for(n_train: int) -> list[int]:
 def with_fewer(data: CaptionedImages, n_train: int, seed: int = 0) -> CaptionedImages:
     """The data set with only `n_train` of its training images.
 
-    The images that choose the epoch and those that are reported on stay, whatever the size; the
-    training images of a smaller size are among those of a larger one with the same seed.
+    The images that choose the epoch (`N_SELECT` of them at most) and those that are reported on are
+    the same whatever the size; the training images of a smaller size are among those of a larger
+    one with the same seed.
 
     Args:
         data: The whole data set.
@@ -66,6 +68,7 @@ def with_fewer(data: CaptionedImages, n_train: int, seed: int = 0) -> CaptionedI
         )
     order = np.random.default_rng(seed).permutation(learn.n_images)
     kept = learn.subset(np.sort(order[:n_train]))
+    select = select.subset(np.arange(min(N_SELECT, select.n_images)))
     place = {int(row): i for i, row in enumerate(data.rows)}
     splits, images = [], []
     for name, part in (("train", kept), ("val", select), ("test", report)):
@@ -74,16 +77,16 @@ def with_fewer(data: CaptionedImages, n_train: int, seed: int = 0) -> CaptionedI
     return replace(data.subset(np.array(images)), splits=np.array(splits))
 
 
-def epochs_for(recipe: recipes.Recipe, n_captions: int) -> int:
-    """Epochs that make `MIN_UPDATES` steps of so few captions; never less than the recipe's own.
+def epochs_for(recipe: recipes.Recipe, n_captions: int, updates: int) -> int:
+    """Epochs that make so many updates; never less than the recipe's own, 150 at most.
 
-    >>> epochs_for(recipes.get("VSE++", "laptop"), 250)  # two batches an epoch
-    60
-    >>> epochs_for(recipes.get("VSE++", "laptop"), 27_500)
+    >>> epochs_for(recipes.get("VSE++", "laptop"), 5_000, updates=1500)  # 40 batches an epoch
+    38
+    >>> epochs_for(recipes.get("VSE++", "laptop"), 27_500, updates=1500)
     9
     """
     steps = -(-n_captions // recipe.batch_size)
-    return max(recipe.epochs, min(MOST_EPOCHS, -(-MIN_UPDATES // steps)))
+    return max(recipe.epochs, min(MOST_EPOCHS, -(-updates // steps)))
 
 
 def measure(
@@ -97,6 +100,7 @@ def measure(
     regions: str | None = None,
     features: Features | Regions | None = None,
     baseline: bool = True,
+    updates: int = 1500,
     **overrides,
 ) -> pd.DataFrame:
     """Trains a recipe on several numbers of images; what was trained before is found again.
@@ -111,6 +115,7 @@ def measure(
         regions: Which regions, for models that compare them.
         features: Features extracted before.
         baseline: Also fit ridge regression, which needs no training, on the same images.
+        updates: Steps of the optimizer that each size is trained for at least, see `epochs_for`.
         overrides: Fields of the recipe. Given `epochs` are used as they are, for every size.
 
     Returns:
@@ -137,7 +142,7 @@ def measure(
     for seed, size in tqdm(todo, desc=f"learning curve of {recipe}", unit="size"):
         some = with_fewer(data, size, seed)
         learn, _, report = training.three_parts(some)
-        epochs = overrides.get("epochs", epochs_for(plain, learn.n_captions))
+        epochs = overrides.get("epochs", epochs_for(plain, learn.n_captions, updates))
         drop = -(-plain.lr_drop_every * epochs // plain.epochs)
         bars = training.EPOCH_BARS.set(False)
         try:
