@@ -2,9 +2,10 @@
 
 import sys
 
+import numpy as np
 import pytest
 
-from xmr_lib import runs, widgets
+from xmr_lib import inside, runs, widgets
 from xmr_lib.data import toy
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError
@@ -42,6 +43,20 @@ def test_a_run_is_enough(trained, undrawn):
         best, right = item.top3_images[0]
         assert best == run.search_images(item.caption, 1)[0].image_file
         assert right == (best == item.picture) and len(item.top3_captions) == 3
+
+
+def test_trees_are_those_of_the_whole_test_set(trained):
+    run = trained["SMFEA"]
+    whole = inside.predict_nodes(run)
+    chosen = [38, 0, 17, 0]
+    for caption, item in zip(chosen, tree_items(run, chosen), strict=True):
+        assert item.caption == whole.captions[caption]
+        assert item.referral == whole.referral[caption]
+        assert item.image_names == whole.names("image", caption)
+        assert item.caption_names == whole.names("caption", caption)
+        np.testing.assert_array_equal(item.image_right, whole.right("image")[caption])
+        np.testing.assert_array_equal(item.caption_right, whole.right("caption")[caption])
+        np.testing.assert_array_equal(item.known, whole.known[caption])
 
 
 def test_captions_and_data_may_be_chosen(trained, undrawn):

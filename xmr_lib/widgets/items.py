@@ -30,24 +30,34 @@ def tree_items(
     data = run.report if data is None else data
     if captions is None:
         captions = np.linspace(0, data.n_captions - 1, min(12, data.n_captions)).astype(int)
-    nodes = inside.predict_nodes(run, data)
-    return [_item(run, data, nodes, int(caption)) for caption in captions]
+    captions = np.asarray(captions, dtype=int)
+    # Trees of the chosen captions' images only: a whole test set would take a while to parse.
+    images = np.unique(data.image_of_caption[captions])
+    nodes = inside.predict_nodes(run, data.subset(images))
+    of_images = np.flatnonzero(np.isin(data.image_of_caption, images))  # as `nodes` numbers them
+    return [
+        _item(run, data, nodes, int(caption), int(np.searchsorted(of_images, caption)))
+        for caption in captions
+    ]
 
 
-def _item(run: Run, data: CaptionedImages, nodes: inside.NodePredictions, caption: int) -> TreeItem:
+def _item(
+    run: Run, data: CaptionedImages, nodes: inside.NodePredictions, caption: int, node: int
+) -> TreeItem:
+    """The item of a caption, which is number `node` among the predictions."""
     image = int(data.image_of_caption[caption])
     return TreeItem(
         picture=data.image_files[image],
         caption=data.captions[caption],
-        referral=nodes.referral[caption],
-        image_names=nodes.names("image", caption),
-        caption_names=nodes.names("caption", caption),
-        image_right=nodes.right("image")[caption],
-        caption_right=nodes.right("caption")[caption],
+        referral=nodes.referral[node],
+        image_names=nodes.names("image", node),
+        caption_names=nodes.names("caption", node),
+        image_right=nodes.right("image")[node],
+        caption_right=nodes.right("caption")[node],
         top3_captions=top_captions(run, image, data),
         top3_images=top_images(run, caption, data),
         contributions=inside.contributions(run, caption, data),
-        known=nodes.known[caption],
+        known=nodes.known[node],
     )
 
 
