@@ -60,14 +60,12 @@ def table(
 def size(n_bytes: float) -> str:
     """Bytes in words.
 
-    >>> size(409.6e6), size(43.52e9), size(7.2e12)
-    ('410 MB', '43.5 GB', '7.2 TB')
+    >>> size(409.6e6), size(43.52e9), size(64e9), size(2.95e12)
+    ('410 MB', '43.5 GB', '64 GB', '2.95 TB')
     """
-    for unit, name in ((1e12, "TB"), (1e9, "GB")):
-        if n_bytes >= unit:
-            value = n_bytes / unit
-            return f"{value:,.1f} {name}" if value < 100 else f"{value:,.0f} {name}"
-    return f"{n_bytes / 1e6:,.0f} MB"
+    unit, name = next(((u, n) for u, n in ((1e12, "TB"), (1e9, "GB")) if n_bytes >= u), (1e6, "MB"))
+    value = n_bytes / unit
+    return f"{value:.3g} {name}" if value < 999.5 else f"{value:,.0f} {name}"
 
 
 def duration(seconds: float) -> str:
@@ -99,7 +97,7 @@ def plot_memory(
         ("HNSW (M = 32)", [growth.hnsw_bytes(i, d) for i in n], BLUE, "-"),
         ("exact or IVF, float32", [growth.ivf_bytes(i, d) for i in n], ORANGE, "--"),
         ("exact, int8", [growth.vector_bytes(i, d, "int8") for i in n], PURPLE, ":"),
-        ("DISKANN, beside its disks", [growth.diskann_memory_bytes(i, d) for i in n], GREEN, "-."),
+        ("DISKANN, vectors on disk", [growth.diskann_memory_bytes(i, d) for i in n], GREEN, "-."),
         (
             "IVF-PQ (64 bytes)",
             [growth.ivf_pq_bytes(i, d) for i in n],
