@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 
 import pandas as pd
@@ -14,8 +16,17 @@ from assignments import tiny
 from xmr_lib.commands import teaching as commands
 from xmr_lib.errors import DataError, MissingDependencyError, UnknownNameError
 from xmr_lib.teaching import grading, own_work
-from xmr_lib.teaching.course import assignment_ids, assignments_dir, id_of, read
-from xmr_lib.teaching.release import release, student_copies
+from xmr_lib.teaching.course import (
+    assignment_ids,
+    assignments_dir,
+    id_of,
+    is_graded,
+    is_solution,
+    read,
+    source_of,
+    unmarked,
+)
+from xmr_lib.teaching.release import as_text, release, student_copies
 from xmr_lib.teaching.submissions import find, mend
 
 RIGHT = {
@@ -40,17 +51,47 @@ def handed_out(course):
 
 def test_committed_student_copies_are_what_their_sources_give():
     """So that nobody changes a source and forgets `make assignments`."""
-    folder = assignments_dir()
-    if not assignment_ids(folder):
-        pytest.skip("no assignment yet")
-    release(folder, check=True)
+    release(assignments_dir(), check=True)
 
 
-def test_committed_student_copies_give_nothing_away():
-    for file in (assignments_dir() / "release").glob("*/*.ipynb"):
-        text = file.read_text(encoding="utf-8")
-        assert "BEGIN" not in text and "HIDDEN" not in text, file
-        assert "NotImplementedError" in text
+SOURCES = [source_of(assignments_dir(), name) for name in assignment_ids(assignments_dir())]
+
+
+def test_there_are_six_assignments():
+    assert [file.stem[:2] for file in SOURCES] == ["1_", "2_", "3_", "4_", "5_", "6_"]
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.stem)
+def test_a_source_is_a_whole_assignment(file):
+    text, notebook = file.read_text(encoding="utf-8"), read(file)
+    assert text == as_text(notebook), "outputs, counts or metadata of somebody's machine"
+    assert all(id_of(cell) for cell in notebook["cells"]), "every cell is an answer or locked"
+    tests = [cell for cell in notebook["cells"] if is_graded(cell) and not is_solution(cell)]
+    for cell in tests:
+        visible, hidden = "".join(cell["source"]).split("### BEGIN HIDDEN TESTS")
+        assert "assert" in visible and "assert" in hidden, id_of(cell)
+    title = "".join(notebook["cells"][0]["source"]).lower()
+    points = sum(mark.of for mark in unmarked(notebook).values())
+    assert f"**points:** {points:g}" in title and points == 20
+    for part in ("expected time:** ", "minutes", "lesson", "paper", "you can", "you may use"):
+        assert part in title, part
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: file.stem)
+def test_a_student_copy_gives_nothing_away(file):
+    copy = assignments_dir() / "release" / file.stem / file.name
+    text = copy.read_text(encoding="utf-8")
+    assert "BEGIN SOLUTION" not in text and "HIDDEN TESTS" not in text
+    notebook, solved = read(copy), read(file)
+    for ours, theirs in zip(solved["cells"], notebook["cells"], strict=True):
+        if is_solution(ours):
+            assert ours["source"] != theirs["source"]
+            assert "YOUR" in "".join(theirs["source"])
+        links = re.findall(r"\]\(([^)#]+)[^)]*\)", "".join(theirs["source"]))
+        if theirs["cell_type"] == "markdown":
+            missing = [link for link in links if not (link.startswith("http") or
+                       (copy.parent / link).exists())]  # fmt: skip
+            assert not missing, f"{id_of(theirs)} points at {missing}"
 
 
 def test_student_copies_are_the_same_every_time_and_checked(course, tmp_path):
@@ -192,8 +233,6 @@ def test_who_handed_in_what(handed_out, tmp_path):
 
 
 def test_of_two_the_newer_is_taken(handed_out, tmp_path):
-    import os
-
     older = tiny.write(tmp_path / "ada" / "tiny.ipynb", handed_out)
     newer = tiny.write(tmp_path / "ada" / "tiny (1).ipynb", handed_out)
     for file, hour in ((older, 1), (newer, 2)):
