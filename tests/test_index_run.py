@@ -274,3 +274,85 @@ def test_a_run_of_somebody_else_is_searched_without_an_index(run, capsys, tmp_pa
         main(["search", str(run.folder), "a dog", "--k", "2"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[2] for line in lines[:2]] == names(run.search_images("a dog", 2))
+
+
+# --- faiss and milvus -----------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["faiss", "milvus"])
+def other(request):
+    pytest.importorskip({"faiss": "faiss", "milvus": "milvus_lite"}[request.param])
+    return request.param
+
+
+def test_other_kinds_find_the_same_and_follow_every_change(run, other, tmp_path):
+    new = run.data.split("train").image_files[4]
+    with index.of(run, other, folder=tmp_path) as found:
+        mine, its = found.search_images("a dog", 12), run.search_images("a dog", 12)
+        assert names(mine) == names(its)
+        np.testing.assert_allclose([h.score for h in mine], [h.score for h in its], atol=1e-5)
+        photo = run.report.image_files[3]
+        assert {h.caption for h in found.search_captions(photo, 60)} == set(run.report.captions)
+        assert found.add_pictures([new]).added == [new.name]
+        assert new in [h.image_file for h in found.search_images("a dog", 13)]
+        found.remove_pictures([photo.name])
+        assert photo not in [h.image_file for h in found.search_images("a dog", 13)]
+        assert len(found.search_captions(photo, 60)) == 55
+    with index.of(run, folder=tmp_path) as exact:  # what is exact is shared
+        files = [h.image_file for h in exact.search_images("a dog", 13)]
+        assert new in files and photo not in files
+        exact.remove_pictures([new.name])
+    with index.of(run, other, folder=tmp_path) as again:
+        assert new not in [h.image_file for h in again.search_images("a dog", 13)]
+
+
+def test_recall_is_measured_when_the_content_changed(run, other, tmp_path, monkeypatch):
+    calls = []
+    real = of_run.measure
+    monkeypatch.setattr(of_run, "measure", lambda *given: calls.append(1) or real(*given))
+    with index.of(run, other, folder=tmp_path) as found:
+        first = found.recall()
+        assert (first["recall@1"], first["recall@10"], first["queries"]) == (1, 1, 60)
+        assert found.recall() == first and len(calls) == 1
+        assert found.recall("captions")["queries"] == 12 and len(calls) == 2
+        found.add_pictures([run.data.image_files[0]])
+        found.recall()
+        assert len(calls) == 3
+    with index.of(run, other, folder=tmp_path) as again:
+        assert "13 images: recall@1 1.000, recall@10 1.000 against exact" in again.report()
+        assert "(60 captions)" in again.report() and len(calls) == 3
+
+
+def test_the_command_line_reports_recall(run, other, capsys, tmp_path):
+    words = ["search", str(run.folder), "a dog", "--k", "3", "--index", other]
+    main(words)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[2] for line in lines[:3]] == names(run.search_images("a dog", 3))
+    assert "recall@10 1.000 against exact search" in lines[-1] and "ms a query" in lines[-1]
+    if other == "milvus":
+        main([*words, "--uri", str(tmp_path / "elsewhere.db")])
+        assert (tmp_path / "elsewhere.db").is_dir()
+        assert "Milvus Lite, all vectors compared" in capsys.readouterr().out
+
+
+def test_other_weights_drop_the_old_collection(run, tmp_path):
+    pytest.importorskip("milvus_lite")
+    from pymilvus import MilvusClient
+
+    uri = str(tmp_path / "all.db")
+    with index.of(run, "milvus", uri=uri, folder=tmp_path / "i") as found:
+        assert len(found.search_images("a dog", 12)) == 12
+    about = tmp_path / "i" / "report" / "images" / "about.json"
+    content = json.loads(about.read_text())
+    about.write_text(json.dumps(content | {"fingerprint": "other"}))
+    (state,) = about.parent.glob("milvus-*.json")
+    old = json.loads(state.read_text())
+    state.write_text(json.dumps(old | {"collection": "xmr_images_other"}))
+    client = MilvusClient(uri)
+    client.rename_collection(old["collection"], "xmr_images_other")
+    with pytest.warns(UserWarning, match="built anew"):
+        found = index.of(run, "milvus", uri=uri, folder=tmp_path / "i")
+        assert len(found.search_images("a dog", 12)) == 12
+    assert client.list_collections() == [old["collection"]]
+    client.close()
+    found.close()

@@ -33,22 +33,21 @@ def lists_for(n: int) -> int:
     return 0 if n <= SMALL else int(2 * n**0.5)
 
 
-def default_effort(lists: int) -> int:
-    """Lists that a query looks into, where nobody says how many."""
-    return max(8, lists // 16)
-
-
 class VectorIndex(ABC):
     """Unit vectors by name, searched by cosine.
 
     Attributes:
         kind: "exact", "faiss" or "milvus".
         dim: Length of a vector.
+        lists: Lists that its vectors are divided among; 0: none, all are compared.
+        effort: Lists that a query looks into; None: a sixteenth of them.
         synced: How far an index has followed the exact one (see `following.follow`).
     """
 
     kind: ClassVar[str]
     dim: int
+    lists: int = 0
+    effort: int | None = None
     synced: int = 0
 
     def add(self, ids: Sequence[str], vectors: np.ndarray) -> None:
@@ -118,6 +117,11 @@ class VectorIndex(ABC):
     @abstractmethod
     def description(self) -> str:
         """In words: what kind of index it is, with its settings."""
+
+    @property
+    def looked_into(self) -> int:
+        """Lists that a query looks into."""
+        return min(self.effort or max(8, self.lists // 16), self.lists)
 
     def outgrown(self, n: int) -> bool:
         """Whether the index should be built anew to hold `n` vectors well."""

@@ -18,7 +18,6 @@ from xmr_lib.index.base import (
     Neighbours,
     VectorIndex,
     damaged,
-    default_effort,
     lists_for,
     read_state,
     write_state,
@@ -49,7 +48,7 @@ class FaissIndex(VectorIndex):
 
     def _new(self, lists: int) -> None:
         """An empty index: of so many lists, or of none."""
-        self._lists, self._next, self._dirty = lists, 0, False
+        self.lists, self._next, self._dirty = lists, 0, False
         self._number: dict[str, int] = {}  # of every id that is there
         self._name: dict[int, str] = {}
         flat = self._faiss.IndexFlatIP(self.dim)
@@ -62,13 +61,9 @@ class FaissIndex(VectorIndex):
     @property
     def description(self) -> str:
         """What it is, with its settings."""
-        if not self._lists:
+        if not self.lists:
             return "faiss, all vectors compared"
-        return f"faiss, {self._lists} lists, {self._probes} looked into"
-
-    @property
-    def _probes(self) -> int:
-        return min(self.effort or default_effort(self._lists), self._lists)
+        return f"faiss, {self.lists} lists, {self.looked_into} looked into"
 
     def __len__(self) -> int:
         return len(self._number)
@@ -79,12 +74,12 @@ class FaissIndex(VectorIndex):
 
     def outgrown(self, n: int) -> bool:
         """Whether there should be lists by now, or four times as many vectors as they were for."""
-        return lists_for(n) > 2 * self._lists
+        return lists_for(n) > 2 * self.lists
 
     def prepare(self, n: int, sample: np.ndarray) -> None:
         """Divides the space into lists by k-means on a sample."""
         self._new(min(lists_for(n), len(sample)))
-        if self._lists:
+        if self.lists:
             self._index.cp.min_points_per_centroid = 1  # the sample is as large as it can be
             self._index.train(np.ascontiguousarray(sample, np.float32))
 
@@ -113,8 +108,8 @@ class FaissIndex(VectorIndex):
         self._dirty = True
 
     def _search(self, queries: np.ndarray, k: int) -> Neighbours:
-        if self._lists:
-            self._index.nprobe = self._probes
+        if self.lists:
+            self._index.nprobe = self.looked_into
         scores, numbers = self._index.search(queries, k)
         return [  # -1 fills up where the lists looked into hold fewer than k
             [(self._name[n], s) for n, s in zip(*both, strict=True) if n >= 0]
@@ -135,7 +130,7 @@ class FaissIndex(VectorIndex):
             self._ids_file(generation),
             {"ids": list(self._number), "numbers": list(self._number.values())},
         )
-        content = {"kind": self.kind, "dim": self.dim, "lists": self._lists, "next": self._next,
+        content = {"kind": self.kind, "dim": self.dim, "lists": self.lists, "next": self._next,
                    "synced": self.synced, "generation": generation}  # fmt: skip
         write_state(self._state_file, content)
         self._dirty = False
@@ -161,7 +156,7 @@ class FaissIndex(VectorIndex):
             raise damaged(file, str(error).splitlines()[-1]) from None
         if names is None or len(names["ids"]) != self._index.ntotal:
             raise damaged(ids, f"{self._index.ntotal} vectors need as many names")
-        self._lists, self._next, self.synced = state["lists"], state["next"], state["synced"]
+        self.lists, self._next, self.synced = state["lists"], state["next"], state["synced"]
         self._number = dict(zip(names["ids"], names["numbers"], strict=True))
         self._name = {number: name for name, number in self._number.items()}
 

@@ -26,7 +26,6 @@ from xmr_lib.index.base import (
     LONGEST_ID,
     Neighbours,
     VectorIndex,
-    default_effort,
     lists_for,
     read_state,
     write_state,
@@ -71,30 +70,33 @@ class MilvusIndex(VectorIndex):
         self._client = None
         self._file = Path(uri).expanduser().resolve() if uri.endswith(".db") else None
         self._client = self._connect()
+        try:
+            self._open()
+        except BaseException:
+            self._disconnect()
+            raise
+
+    def _open(self) -> None:
+        """Looks for the collection, and how far it is."""
         with self._telling():
             self._exists = self._client.has_collection(self.collection)
             if self._exists:
                 self._check_dim()
                 self._client.load_collection(self.collection)
-        old = read_state(state, {"synced": int, "lists": int, "collection": str})
-        self.synced = self._lists = 0
+        old = read_state(self._state_file, {"synced": int, "lists": int, "collection": str})
         if old and old["collection"] != self.collection:  # of older weights
             with self._telling():
                 self._client.drop_collection(old["collection"])
         elif old and self._exists:
-            self.synced, self._lists = old["synced"], old["lists"]
+            self.synced, self.lists = old["synced"], old["lists"]
 
     @property
     def description(self) -> str:
         """What it is, with its settings."""
         name = "Milvus Lite" if self._file else "Milvus"
-        if not self._lists:
+        if not self.lists:
             return f"{name}, all vectors compared"
-        return f"{name}, {self._lists} lists, {self._probes} looked into"
-
-    @property
-    def _probes(self) -> int:
-        return min(self.effort or default_effort(self._lists), self._lists)
+        return f"{name}, {self.lists} lists, {self.looked_into} looked into"
 
     def __len__(self) -> int:
         if not self._exists:
@@ -119,7 +121,7 @@ class MilvusIndex(VectorIndex):
 
     def outgrown(self, n: int) -> bool:
         """Whether there should be lists by now, or four times as many vectors as they were for."""
-        return lists_for(min(n, _SEGMENT)) > 2 * self._lists
+        return lists_for(min(n, _SEGMENT)) > 2 * self.lists
 
     def prepare(self, n: int, sample: np.ndarray) -> None:
         """Makes the collection; Milvus divides its vectors among lists by itself."""
@@ -146,7 +148,7 @@ class MilvusIndex(VectorIndex):
                 self.collection, schema=schema, index_params=how, consistency_level="Strong"
             )
             client.load_collection(self.collection)
-        self._exists, self._lists = True, lists
+        self._exists, self.lists = True, lists
 
     def _add(self, ids: list[str], vectors: np.ndarray) -> None:
         if not self._exists:
@@ -171,7 +173,7 @@ class MilvusIndex(VectorIndex):
         if self._exists:
             with self._telling():
                 self._client.drop_collection(self.collection)
-        self._exists, self._lists, self.synced = False, 0, 0
+        self._exists, self.lists, self.synced = False, 0, 0
 
     def _search(self, queries: np.ndarray, k: int) -> Neighbours:
         if k > _MOST_K:
@@ -182,7 +184,7 @@ class MilvusIndex(VectorIndex):
                 answer = self._client.search(
                     self.collection, data=list(queries[start : start + _BATCH]), limit=k,
                     output_fields=["id"], consistency_level="Strong",
-                    search_params={"params": {"nprobe": self._probes} if self._lists else {}},
+                    search_params={"params": {"nprobe": self.looked_into} if self.lists else {}},
                 )  # fmt: skip
             found += [[(hit["id"], float(hit["distance"])) for hit in hits] for hits in answer]
         return found
@@ -190,7 +192,7 @@ class MilvusIndex(VectorIndex):
     def save(self) -> None:
         """Notes how far the collection has followed; the vectors are there already."""
         if self._exists:
-            content = {"collection": self.collection, "synced": self.synced, "lists": self._lists}
+            content = {"collection": self.collection, "synced": self.synced, "lists": self.lists}
             write_state(self._state_file, content | {"uri": self.uri})
 
     def settle(self) -> None:
@@ -199,7 +201,7 @@ class MilvusIndex(VectorIndex):
             return
         with self._telling():
             self._client.flush(self.collection)
-            if not self._lists:
+            if not self.lists:
                 return
             if self._file:  # Milvus Lite calls them built before they are, but loads them whole
                 self._client.release_collection(self.collection)
@@ -215,9 +217,11 @@ class MilvusIndex(VectorIndex):
 
     def close(self) -> None:
         """Saves, and ends the connection; a file may then be opened by another process."""
-        if self._client is None:
-            return
-        self.save()
+        if self._client is not None:
+            self.save()
+            self._disconnect()
+
+    def _disconnect(self) -> None:
         self._client.close()
         self._client = None
         if self._file:

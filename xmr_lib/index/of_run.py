@@ -35,12 +35,25 @@ _PICTURES = 256  # the same for added pictures, which have to be decoded
 
 
 class RunIndex:
-    """Pictures and captions of a run, searched by an index; see `xmr_lib.index.of`.
+    """Pictures and captions of a run, searched by an index; `xmr_lib.index.of` makes one.
+
+    What is not there yet is encoded at the first search; close it at the end, or use `with`.
+
+    Args:
+        run: A run or ensemble whose score is the cosine of two vectors.
+        kind: "exact", "faiss" or "milvus".
+        split: What is searched: a split's name, or "all"; by default what the run reports on.
+        uri: A Milvus database: a file that ends in `.db`, by default in the run's folder, or the
+            address of a server such as "http://localhost:19530".
+        effort: Lists that a query of faiss or Milvus looks into; by default a sixteenth of them.
+        folder: Where the index lies; by default `index/` in the run's folder.
 
     Attributes:
-        run: The run or ensemble.
-        kind: One of `KINDS`.
         data: The data set's part that is searched.
+
+    Raises:
+        UnknownNameError: No such kind.
+        DataError: The run compares parts, or there is no such split.
     """
 
     def __init__(
@@ -75,6 +88,8 @@ class RunIndex:
             zip(pictures.names_of(self.data, run.data), self.data.image_files, strict=True)
         )
         self._sides: dict[Side, tuple[ExactIndex, VectorIndex]] = {}
+        self._places: dict[Side, dict[str, int]] = {}  # of what the indexes hold
+        self._files: dict[str, Path] = {}
 
     # --- search ------------------------------------------------------------------------------
 
@@ -86,9 +101,9 @@ class RunIndex:
         """
         query = self.run.encode_sentences([sentence]).vectors.cpu().numpy()
         _, index = self._side("images")
-        files = self.files
-        places = {name: place for place, name in enumerate(files)}
-        return [Hit(places[n], score, files[n]) for n, score in index.search(query, k)[0]]
+        found = index.search(query, k)[0]
+        places, files = self._places["images"], self._files
+        return [Hit(places[name], score, files[name]) for name, score in found]
 
     def search_captions(self, image: str | Path, k: int = 5) -> list[Hit]:
         """The `k` captions of the data set that fit a picture best.
@@ -98,12 +113,9 @@ class RunIndex:
         """
         query = self.run.encode_picture(image).vectors.cpu().numpy()
         _, index = self._side("captions")
-        captions = self._captions()
+        found = [(self._places["captions"][name], s) for name, s in index.search(query, k)[0]]
         owner, files = self.data.image_of_caption, self.data.image_files
-        return [
-            Hit(captions[n], score, files[owner[captions[n]]], self.data.captions[captions[n]])
-            for n, score in index.search(query, k)[0]
-        ]
+        return [Hit(c, score, files[owner[c]], self.data.captions[c]) for c, score in found]
 
     # --- change ------------------------------------------------------------------------------
 
@@ -270,6 +282,10 @@ class RunIndex:
             self._load(exact, side, own, rows)
             if index is not exact:
                 follow(index, exact)
+            if side == "images":
+                self._files = self.files
+                wanted = {name: place for place, name in enumerate(self._files)}
+            self._places[side] = wanted
         return complaints
 
     def _captions_of_all(self) -> Iterator[str]:
