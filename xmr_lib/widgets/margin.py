@@ -290,7 +290,9 @@ class MarginPlayground(Explorer):
         )
         self.angle = widgets.IntSlider(0, min=-180, max=180, description="angle", **lazy)
         self.negatives = widgets.ToggleButtons(
-            options=get_args(Negatives), description="negatives", **words
+            options=get_args(Negatives),
+            description="negatives",
+            style={"description_width": "6em", "button_width": "auto"},
         )
         self.take_step = widgets.Button(description="step", icon="arrow-down")
         self.collapse = widgets.Button(description="collapse", icon="compress")

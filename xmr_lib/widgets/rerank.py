@@ -182,7 +182,10 @@ class RerankExplorer(Explorer):
             begin.lam, min=0, max=1, step=0.05, description="λ", **look
         )  # fmt: skip
         self.side = widgets.ToggleButtons(
-            options=get_args(Queries), value=self.queries, description="queries"
+            options=get_args(Queries),
+            value=self.queries,
+            description="queries",
+            style={"button_width": "auto"},
         )
         self.number = widgets.BoundedIntText(
             self.query, min=0, max=self._last(), description="query"

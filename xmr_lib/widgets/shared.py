@@ -1,9 +1,9 @@
 """What all explorers share: controls in turns, errors as messages, a picture as a stand-in.
 
 Only ipywidgets' own controls are used, and pictures are PNG files in an `ipywidgets.Image`: no
-other front-end extension is needed in JupyterLab, Notebook 7, VS Code or Colab. A reader that shows
-no widgets (a saved notebook, GitHub) sees the picture of the moment; where ipywidgets is not
-installed, an explorer is a `Still`.
+other front-end extension is needed in JupyterLab, Notebook 7, VS Code or Colab (where ipywidgets is
+7.7 until somebody installs a newer one; both do). A reader that shows no widgets (a saved notebook,
+GitHub) sees the picture of the moment; where ipywidgets is not installed, an explorer is a `Still`.
 
 Controls carry names as CSS classes, for tests in a browser and for a teacher's own styles:
 
@@ -122,7 +122,9 @@ class Explorer(Shown):
 
     def say(self, *lines: str) -> None:
         """Puts lines of plain text above the picture."""
-        self.message.value = "<br>".join(html.escape(line) for line in lines)
+        text = "<br>".join(html.escape(line) for line in lines)
+        # ipywidgets gives each line the height of a control, which tears several lines apart.
+        self.message.value = f'<div style="line-height: 1.4">{text}</div>' if lines[1:] else text
 
     def _tell(self, error: XMRError) -> None:
         self.say(str(error))

@@ -210,7 +210,9 @@ class TreeExplorer(Explorer):
     def __post_init__(self) -> None:
         widgets = find_ipywidgets()
         self.shown = self.items[0]
-        self.kind = widgets.ToggleButtons(options=FILTERS, description="show")
+        self.kind = widgets.ToggleButtons(
+            options=FILTERS, description="show", style={"button_width": "auto"}
+        )
         self.item = widgets.Dropdown(description="item", layout=widgets.Layout(width="46em"))
         self.trees = {
             name: widgets.ToggleButton(value=True, description=title)
