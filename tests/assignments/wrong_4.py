@@ -70,18 +70,6 @@ def pool(cosines, word_mask, how, sharpness=6.0):
         reveals="Masks the sum and forgets the count: a score then depends on its batch.",
     ),
     Wrong(
-        name="maximum for log-sum-exp",
-        cell="pool",
-        code="""
-def pool(cosines, word_mask, how, sharpness=6.0):
-    if how == "AVG":
-        return cosines.masked_fill(~word_mask, 0).sum(dim=2) / word_mask.sum(dim=1)
-    return cosines.masked_fill(~word_mask, float("-inf")).amax(dim=2)
-""",
-        loses=("test_pool_lse", "test_scan_scores"),
-        reveals="Knows the limit instead of the formula: every word has some say in LSE.",
-    ),
-    Wrong(
         name="length cut off from the gradient",
         cell="gram_cosines",
         code="""
@@ -110,6 +98,18 @@ def numbers_kept(n, m, k, l, d):
 ]
 
 MORE = [
+    Wrong(
+        name="maximum for log-sum-exp",
+        cell="pool",
+        code="""
+def pool(cosines, word_mask, how, sharpness=6.0):
+    if how == "AVG":
+        return cosines.masked_fill(~word_mask, 0).sum(dim=2) / word_mask.sum(dim=1)
+    return cosines.masked_fill(~word_mask, float("-inf")).amax(dim=2)
+""",
+        loses=("test_pool_lse", "test_scan_scores"),
+        reveals="Knows the limit instead of the formula: every word has some say in LSE.",
+    ),
     Wrong(
         name="words before regions",
         cell="products",

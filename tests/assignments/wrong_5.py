@@ -42,29 +42,6 @@ def relation(tokens):
         reveals="Takes the first verb for the main one: half of all captions then say “be”.",
     ),
     Wrong(
-        name="passive and perfect forgotten",
-        cell="relation",
-        code="""
-def relation(tokens):
-    verb, joined = None, None
-    finite = any(token.tag in ("VBZ", "VBP", "VBD", "MD") for token in tokens)
-    for token in tokens:
-        if token.tag.startswith("V") and token.word not in ("is", "are") and verb is None:
-            verb = token.lemma
-        elif token.tag in ("IN", "TO", "RP"):
-            joined = ("preposition", token.word)
-        elif token.tag == "CC":
-            joined = ("conjunction", token.word)
-    if verb is None:
-        return joined
-    text = verb if joined is None else f"{verb} {joined[1]}"
-    return ("verb" if finite else "participle"), text
-""",
-        loses=("test_relation",),
-        reveals="Writes down the examples' words, not the rule: “is being pushed” is “be”.",
-        hidden_only=True,
-    ),
-    Wrong(
         name="first verb of any kind",
         cell="root_of",
         code="""
@@ -99,32 +76,6 @@ def places(chunks, root):
 """,
         loses=("test_places_right",),
         reveals="Fills a gap with what comes next; then place 5 means something else every time.",
-    ),
-    Wrong(
-        name="a join without a second fragment",
-        cell="places",
-        code="""
-def places(chunks, root):
-    def joins(chunk):
-        return chunk.kind not in ("fragment", "other")
-
-    left = chunks if root is None else chunks[:root]
-    right = [] if root is None else chunks[root + 1 :]
-    things = [c.text for c in left if c.kind == "fragment"] + [None, None]
-    two = next((c.text for c in left if joins(c)), None)
-    five = right[0].text if right and right[0].kind == "fragment" else None
-    six = seven = None
-    for i, chunk in enumerate(right):
-        if joins(chunk):
-            six = chunk.text
-            if i + 1 < len(right) and right[i + 1].kind == "fragment":
-                seven = right[i + 1].text
-            break
-    return things[0], two, things[1], None if root is None else chunks[root].text, five, six, seven
-""",
-        loses=("test_places_left",),
-        reveals="Puts a relation where it joins nothing; tries tidy captions only.",
-        hidden_only=True,
     ),
     Wrong(
         name="the parent's gate twice",
@@ -173,6 +124,55 @@ def node_cross_entropy(logits, labels):
 ]
 
 MORE = [
+    Wrong(
+        name="passive and perfect forgotten",
+        cell="relation",
+        code="""
+def relation(tokens):
+    verb, joined = None, None
+    finite = any(token.tag in ("VBZ", "VBP", "VBD", "MD") for token in tokens)
+    for token in tokens:
+        if token.tag.startswith("V") and token.word not in ("is", "are") and verb is None:
+            verb = token.lemma
+        elif token.tag in ("IN", "TO", "RP"):
+            joined = ("preposition", token.word)
+        elif token.tag == "CC":
+            joined = ("conjunction", token.word)
+    if verb is None:
+        return joined
+    text = verb if joined is None else f"{verb} {joined[1]}"
+    return ("verb" if finite else "participle"), text
+""",
+        loses=("test_relation",),
+        reveals="Writes down the examples' words, not the rule: “is being pushed” is “be”.",
+        hidden_only=True,
+    ),
+    Wrong(
+        name="a join without a second fragment",
+        cell="places",
+        code="""
+def places(chunks, root):
+    def joins(chunk):
+        return chunk.kind not in ("fragment", "other")
+
+    left = chunks if root is None else chunks[:root]
+    right = [] if root is None else chunks[root + 1 :]
+    things = [c.text for c in left if c.kind == "fragment"] + [None, None]
+    two = next((c.text for c in left if joins(c)), None)
+    five = right[0].text if right and right[0].kind == "fragment" else None
+    six = seven = None
+    for i, chunk in enumerate(right):
+        if joins(chunk):
+            six = chunk.text
+            if i + 1 < len(right) and right[i + 1].kind == "fragment":
+                seven = right[i + 1].text
+            break
+    return things[0], two, things[1], None if root is None else chunks[root].text, five, six, seven
+""",
+        loses=("test_places_left",),
+        reveals="Puts a relation where it joins nothing; tries tidy captions only.",
+        hidden_only=True,
+    ),
     Wrong(
         name="words instead of lemmas",
         cell="fragment",
