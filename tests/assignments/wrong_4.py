@@ -11,7 +11,7 @@ WRONG = [
         cell="attention",
         code="""
 def attention(s, region_mask, word_mask, smooth):
-    clipped = leaky_relu(s, 0.1).masked_fill(~word_mask[None, :, None, :], 0)
+    clipped = torch.nn.functional.leaky_relu(s, 0.1).masked_fill(~word_mask[None, :, None, :], 0)
     even = clipped / clipped.norm(dim=3, keepdim=True).clamp(min=1e-8)
     return (smooth * even).softmax(dim=2)
 """,
@@ -23,7 +23,7 @@ def attention(s, region_mask, word_mask, smooth):
         cell="attention",
         code="""
 def attention(s, region_mask, word_mask, smooth):
-    clipped = leaky_relu(s, 0.1)
+    clipped = torch.nn.functional.leaky_relu(s, 0.1)
     even = clipped / clipped.norm(dim=3, keepdim=True).clamp(min=1e-8)
     logits = (smooth * even).masked_fill(~region_mask[:, None, :, None], float("-inf"))
     return logits.softmax(dim=2)
@@ -37,7 +37,7 @@ def attention(s, region_mask, word_mask, smooth):
         cell="attention",
         code="""
 def attention(s, region_mask, word_mask, smooth):
-    clipped = leaky_relu(s, 0.1).masked_fill(~word_mask[None, :, None, :], 0)
+    clipped = torch.nn.functional.leaky_relu(s, 0.1).masked_fill(~word_mask[None, :, None, :], 0)
     even = clipped / clipped.norm(dim=3, keepdim=True).clamp(min=1e-8)
     logits = (smooth * even).masked_fill(~word_mask[None, :, None, :], float("-inf"))
     return logits.softmax(dim=3)
@@ -125,7 +125,7 @@ def products(regions, words):
         cell="attention",
         code="""
 def attention(s, region_mask, word_mask, smooth):
-    clipped = leaky_relu(s, 0.1).masked_fill(~word_mask[None, :, None, :], 0)
+    clipped = torch.nn.functional.leaky_relu(s, 0.1).masked_fill(~word_mask[None, :, None, :], 0)
     even = clipped / clipped.norm(dim=3, keepdim=True).clamp(min=1e-8)
     return (smooth * even).masked_fill(~region_mask[:, None, :, None], 0).softmax(dim=2)
 """,
