@@ -224,13 +224,13 @@ TINY = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "epochs": 12, "batch_siz
 def killed(command: list[str], runs_folder: Path) -> Path:
     """Starts a command in two processes, kills one of them in the middle; the run's folder."""
     process = torchrun("-m", "xmr_lib", *command)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not (found := list(runs_folder.glob("**/stage-1/epoch-000[2-9]"))):
         assert time.monotonic() < deadline and process.poll() is None, process.communicate()[0]
         time.sleep(0.02)
     workers = sorted(psutil.Process(process.pid).children(), key=lambda child: child.pid)
     workers[-1].kill()
-    said = process.communicate(timeout=90)[0]  # the other does not wait for ever
+    said = process.communicate(timeout=240)[0]  # the other does not wait for ever
     assert process.returncode != 0, said
     return found[0].parents[1]
 
