@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 import warnings
 
 import tyro
@@ -33,6 +35,8 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="xmr", args=arguments)
     except XMRError as error:
+        if os.environ.get("RANK", "0") != "0":
+            time.sleep(3)  # the first process says it, and torchrun ends the others meanwhile
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
