@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import numpy as np
@@ -265,7 +266,7 @@ def test_the_command_line_adds_searches_and_removes(run, capsys, tmp_path):
 
 def test_a_run_of_somebody_else_is_searched_without_an_index(run, capsys, tmp_path, monkeypatch):
     def refused(*_, **__):
-        raise PermissionError("read-only")
+        raise OSError(errno.EROFS, "read-only file system")
 
     monkeypatch.setattr(of_run, "write_state", refused)
     monkeypatch.chdir(tmp_path)
@@ -274,6 +275,9 @@ def test_a_run_of_somebody_else_is_searched_without_an_index(run, capsys, tmp_pa
         main(["search", str(run.folder), "a dog", "--k", "2"])
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[2] for line in lines[:2]] == names(run.search_images("a dog", 2))
+    with pytest.raises(SystemExit):
+        main(["search", str(run.folder), "a dog", "--split", "all"])
+    assert "the index cannot be written" in capsys.readouterr().err
 
 
 # --- faiss and milvus -----------------------------------------------------------------------------

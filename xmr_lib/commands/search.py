@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import warnings
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from xmr_lib.commands.shared import Positional
 from xmr_lib.errors import DataError
 from xmr_lib.index.kinds import Kind
 
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 PICTURES = (".png", ".jpg", ".svg", ".pdf")
 
 
@@ -73,9 +75,12 @@ def search(
                 _show(found, sentence, image, k, out or run / "search.png")
             if asked and index != "exact":
                 print(found.report("images" if image is None else "captions"))
-    except PermissionError as error:  # somebody else's run, in a course for instance
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
         if not plain:
             raise DataError(f"{run}: the index cannot be written ({error}).") from None
+        # somebody else's run, in a course for instance
         warnings.warn(f"{run}: cannot be written; searched without an index.", stacklevel=1)
         _show(trained, sentence, image, k, out or Path("search.png"))
 
