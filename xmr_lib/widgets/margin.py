@@ -17,7 +17,7 @@ from xmr_lib.figures import BLACK, GREEN, GREY, ORANGE, PALETTE, VERMILION, Pict
 from xmr_lib.lesson_figures_attention import draw_table
 from xmr_lib.losses import Negatives, hardest_negatives, plateau, triplet_loss
 from xmr_lib.similarity import cosine_similarity
-from xmr_lib.widgets.shared import Explorer, Still, Turns, find_ipywidgets, tagged
+from xmr_lib.widgets.shared import Explorer, Still, Turns, beside, find_ipywidgets, tagged
 
 MOST = 6  # pairs that can still be told apart on a circle
 RATE = 0.2  # of a step, in radians per unit of the gradient
@@ -290,9 +290,7 @@ class MarginPlayground(Explorer):
         )
         self.angle = widgets.IntSlider(0, min=-180, max=180, description="angle", **lazy)
         self.negatives = widgets.ToggleButtons(
-            options=get_args(Negatives),
-            description="negatives",
-            style={"description_width": "6em", "button_width": "auto"},
+            options=get_args(Negatives), style={"button_width": "auto"}
         )
         self.take_step = widgets.Button(description="step", icon="arrow-down")
         self.collapse = widgets.Button(description="collapse", icon="compress")
@@ -312,7 +310,7 @@ class MarginPlayground(Explorer):
         buttons = widgets.HBox([self.take_step, self.collapse, self.reset])
         self._build(
             "xmr-margin-playground", "margin playground",
-            [self.margin, self.point, self.angle, self.negatives, buttons],
+            [self.margin, self.point, self.angle, beside("negatives", self.negatives), buttons],
         )  # fmt: skip
         self._show()
         turns = Turns(self._tell)

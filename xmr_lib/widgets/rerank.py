@@ -19,7 +19,7 @@ from xmr_lib.k_reciprocal import final_distance
 from xmr_lib.lesson_figures_rerank import Answer, Answers, plot_explorer
 from xmr_lib.rerank import Settings
 from xmr_lib.retriever import Retriever
-from xmr_lib.widgets.shared import Explorer, Still, Turns, find_ipywidgets, tagged
+from xmr_lib.widgets.shared import Explorer, Still, Turns, beside, find_ipywidgets, tagged
 
 Queries = Literal["images", "captions"]
 KEPT = 3  # fits that are kept: three tables of distances each
@@ -173,7 +173,8 @@ class RerankExplorer(Explorer):
         widgets = find_ipywidgets()
         first = self.picture()._repr_png_()  # a wrong query is told before there are controls
         begin = self.settings
-        look = {"continuous_update": False, "layout": widgets.Layout(width="30em")}
+        words = {"style": {"description_width": "6em"}}
+        look = {"continuous_update": False, "layout": widgets.Layout(width="30em"), **words}
         self.k1 = widgets.IntSlider(
             begin.k1, min=1, max=max(60, begin.k1), description="k1", **look
         )
@@ -182,20 +183,18 @@ class RerankExplorer(Explorer):
             begin.lam, min=0, max=1, step=0.05, description="λ", **look
         )  # fmt: skip
         self.side = widgets.ToggleButtons(
-            options=get_args(Queries),
-            value=self.queries,
-            description="queries",
-            style={"button_width": "auto"},
+            options=get_args(Queries), value=self.queries, style={"button_width": "auto"}
         )
         self.number = widgets.BoundedIntText(
-            self.query, min=0, max=self._last(), description="query"
+            self.query, min=0, max=self._last(), description="query", **words
         )
         controls = [self.k1, self.k2, self.lam, self.side, self.number]
         names = ("k1", "k2", "lambda", "queries", "number")
         for control, name in zip(controls, names, strict=True):
             tagged(control, f"xmr-{name}")
         title = f"re-ranking explorer of {self.reranking.run.name}"
-        self._build("xmr-rerank-explorer", title, controls)
+        rows = [self.k1, self.k2, self.lam, beside("queries", self.side), self.number]
+        self._build("xmr-rerank-explorer", title, rows)
         self.picture_box.value = first
         turns = Turns(self._tell)
         for control in controls:

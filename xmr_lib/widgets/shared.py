@@ -145,6 +145,13 @@ def tagged(control: Any, *names: str) -> Any:
     return control
 
 
+def beside(words: str, buttons: Any) -> Any:
+    """A label at the left of toggle buttons, which show a label of their own above them."""
+    widgets = find_ipywidgets()
+    right = widgets.Layout(width="6em", display="flex", justify_content="flex-end")
+    return widgets.HBox([widgets.Label(words, layout=right), buttons])
+
+
 def _encoded(png: bytes) -> str:
     return base64.b64encode(png).decode()
 

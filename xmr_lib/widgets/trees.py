@@ -33,7 +33,7 @@ from xmr_lib.language.referral_tree import N_NODES, ReferralTree
 from xmr_lib.retriever import Retriever
 from xmr_lib.runs import Run
 from xmr_lib.tree_figures import place_tree
-from xmr_lib.widgets.shared import Explorer, Still, Turns, find_ipywidgets, tagged
+from xmr_lib.widgets.shared import Explorer, Still, Turns, beside, find_ipywidgets, tagged
 
 TREES = {"image": "VCS-tree", "referral": "referral tree", "caption": "TCS-tree"}
 FILTERS = ("all", "successes", "failures")
@@ -210,10 +210,11 @@ class TreeExplorer(Explorer):
     def __post_init__(self) -> None:
         widgets = find_ipywidgets()
         self.shown = self.items[0]
-        self.kind = widgets.ToggleButtons(
-            options=FILTERS, description="show", style={"button_width": "auto"}
-        )
-        self.item = widgets.Dropdown(description="item", layout=widgets.Layout(width="46em"))
+        self.kind = widgets.ToggleButtons(options=FILTERS, style={"button_width": "auto"})
+        self.item = widgets.Dropdown(
+            description="item", layout=widgets.Layout(width="46em"),
+            style={"description_width": "6em"},
+        )  # fmt: skip
         self.trees = {
             name: widgets.ToggleButton(value=True, description=title)
             for name, title in TREES.items()
@@ -225,7 +226,7 @@ class TreeExplorer(Explorer):
         toggles = widgets.HBox(list(self.trees.values()))
         self._build(
             "xmr-tree-explorer", f"tree explorer, items: {len(self.items)}",
-            [self.kind, self.item, toggles],
+            [beside("show", self.kind), self.item, beside("trees", toggles)],
         )  # fmt: skip
         self._new_kind()
         turns = Turns(self._tell)
