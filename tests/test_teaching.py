@@ -150,7 +150,7 @@ def test_the_evening_of_a_teacher(course, handed_out, tmp_path, capsys):
     before = {file: file.read_bytes() for file in given.rglob("*.ipynb")}
 
     commands.grade(
-        given, out=tmp_path / "marks.csv", feedback=tmp_path / "pages", timeout=3, course=course
+        given, out=tmp_path / "marks.csv", feedback=tmp_path / "pages", timeout=10, course=course
     )
 
     said = capsys.readouterr().out
@@ -284,7 +284,32 @@ def test_of_copied_cells_the_last_counts_and_own_cells_stay(handed_out):
     assert mended["cells"][1]["execution_count"] is None
 
 
-def test_own_work(monkeypatch):
+@pytest.mark.parametrize("odd", ["x", 3, [], {"grade_id": ["half"]}, {"grade_id": None}])
+def test_odd_metadata_are_taken_for_none(handed_out, tmp_path, odd):
+    right = tiny.answered(handed_out, **RIGHT)
+    for cell in right["cells"]:
+        if id_of(cell) == "half":
+            cell["metadata"] = {"nbgrader": odd}
+    (one,) = find(tiny.write(tmp_path / "ada_tiny.ipynb", right).parent, {"tiny": handed_out})
+    mended, remarks = mend(one.notebook, handed_out)
+    assert names(mended) == ["title", "setup", None, "test_half", "root", "test_root", "why"]
+    assert remarks == ["answer half is missing"]
+    assert mended["cells"][2]["source"] == RIGHT["half"]
+
+
+def test_whatever_a_submission_provokes_stops_no_other(course, handed_out, tmp_path, monkeypatch):
+    def stumble(notebook, student_copy):
+        raise KeyError("source")
+
+    monkeypatch.setattr(grading, "mend", stumble)
+    tiny.write(tmp_path / "ada_tiny.ipynb", handed_out)
+    tiny.write(tmp_path / "bob_tiny.ipynb", handed_out)
+    for each in grading.grade(tmp_path, course):
+        assert each.automatic == 0 and each.open == 4
+        assert each.remarks == ("would not run at all ('source')",)
+
+
+def test_own_work():
     def from_here(x):
         return x
 

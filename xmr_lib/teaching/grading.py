@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -146,27 +145,35 @@ class _Grader:
         if one.assignment not in self.copies:
             self.copies[one.assignment] = read(self.course.add(one.assignment))
         student_copy = self.copies[one.assignment]
-        nothing = {
+        nothing = {  # points of the tests: none; a person may still find some
             name: mark if mark.by_hand else Mark(0.0, mark.of)
             for name, mark in unmarked(student_copy).items()
         }
+        remarks = [*one.remarks]
         if one.notebook is None:
-            return Graded(one.student, one.assignment, nothing, tuple(one.remarks))
+            return Graded(one.student, one.assignment, nothing, tuple(remarks))
+        try:
+            return self._run(one, f"s{number:05d}", student_copy, remarks)
+        except Exception as error:  # whatever a submission provokes must not stop the others
+            remarks.append(f"would not run at all ({error})")
+        return Graded(one.student, one.assignment, nothing, tuple(remarks))
+
+    def _run(self, one: Submission, student: str, student_copy: dict, remarks: list[str]) -> Graded:
+        """Marks of a submission that can be read; adds to `remarks` as it goes.
+
+        Raises:
+            RuntimeError: It does not run; other exceptions, where it is odder than that.
+        """
         notebook, mended = mend(one.notebook, student_copy)
-        remarks = [*one.remarks, *mended]
-        student = f"s{number:05d}"
+        remarks += mended
         self.course.submit(one.assignment, student, notebook)
         if said := self.course.autograde(one.assignment, student):
-            reason = said.strip().splitlines()[-1][:160]
-            remarks.append(f"would not run at all ({_first_error(said) or reason})")
-            return Graded(one.student, one.assignment, nothing, tuple(remarks))
-        graded = read(self.course.graded_notebook(one.assignment, student))
-        remarks += _stops(graded)
+            raise RuntimeError(_reason(said))
+        remarks += _stops(read(self.course.graded_notebook(one.assignment, student)))
         marks = self.course.marks(one.assignment, student)
         page = None
         if self.with_feedback and (file := self.course.write_feedback(one.assignment, student)):
             page = file.read_text(encoding="utf-8")
-        shutil.rmtree(self.course.root / "autograded" / student, ignore_errors=True)
         return Graded(one.student, one.assignment, marks, tuple(remarks), page)
 
 
@@ -183,10 +190,11 @@ def _grade_in_worker(number: int, one: Submission) -> Graded:
     return _grader.grade(one, number)
 
 
-def _first_error(said: str) -> str:
-    """What a traceback of nbgrader's is about: the first exception named in it."""
-    errors = [line for line in said.splitlines() if line.split(":")[0].endswith("Error")]
-    return errors[0][:160] if errors else ""
+def _reason(said: str) -> str:
+    """What nbgrader's log is about: the first exception in it, else its last line."""
+    lines = said.strip().splitlines()
+    errors = [line for line in lines if line.split(":")[0].endswith("Error")]
+    return [*errors, lines[-1]][0][:160]
 
 
 def _stops(notebook: dict) -> list[str]:

@@ -115,6 +115,10 @@ def _read(file: Path) -> Notebook:
             warnings.simplefilter("ignore")  # missing cell ids: nbformat adds some
             notebook = nbformat.reads(file.read_text(encoding="utf-8-sig"), as_version=4)
         cells = [cell for cell in notebook["cells"] if isinstance(cell["source"], str)]
+        for cell in cells:
+            marks = cell["metadata"].get("nbgrader", {})
+            if not (isinstance(marks, dict) and isinstance(marks.get("grade_id", ""), str)):
+                del cell["metadata"]["nbgrader"]
         return {"cells": cells, "nbformat": 4, "nbformat_minor": 5, "metadata": notebook.metadata}
     except Exception as error:  # nbformat raises what it happens to trip over
         reason = f"{type(error).__name__}: {error}".splitlines()[0][:120]
