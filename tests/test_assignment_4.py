@@ -18,6 +18,7 @@ SOURCE = read(source_of(assignments_dir(), NAME))
 RELEASE = read(assignments_dir() / "release" / NAME / f"{NAME}.ipynb")
 
 
+@pytest.mark.slow
 def test_marks(tmp_path):
     harness.check(NAME, wrong_4.WRONG, tmp_path)
 

@@ -28,6 +28,7 @@ def solved():
     return names
 
 
+@pytest.mark.slow
 def test_marks(tmp_path):
     harness.check(NAME, wrong_5.WRONG, tmp_path)
 

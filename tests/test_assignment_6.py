@@ -27,6 +27,7 @@ def solved():
     return names
 
 
+@pytest.mark.slow
 def test_marks(tmp_path):
     harness.check(NAME, wrong_6.WRONG, tmp_path)
 
