@@ -216,8 +216,8 @@ def _evaluate_tiles(
 
     shape_i2t, shape_t2i = (2, n_images), (2, len(image_of_caption))
     i2t, t2i = np.zeros(shape_i2t, dtype=np.int64), np.zeros(shape_t2i, dtype=np.int64)
-    for row, (rows, _) in enumerate(blocks):
-        for column, (_, columns) in enumerate(blocks):
+    for column, (_, columns) in enumerate(blocks):  # re-ranking keeps what a column shares
+        for row, (rows, _) in enumerate(blocks):
             if row == column:
                 scores = diagonal[row]
             else:

@@ -8,7 +8,7 @@ with the items times their neighbours.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from torch import Tensor
@@ -159,6 +159,9 @@ class Inverted:
     weight: np.ndarray
     n_captions: int
     n: int
+    _bounds: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
 
     @classmethod
     def of(cls, features: SparseRows, n_images: int) -> Inverted:
@@ -172,10 +175,19 @@ class Inverted:
         return cls(key[order], caption[order], weight, n_captions, len(features))
 
     def bounds(self, captions: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Where each list reaches the captions of a slice and where it leaves them, `(N,)` each."""
-        lists = np.arange(self.n) * self.n_captions
-        reached = np.searchsorted(self.key, lists + captions.start)
-        return reached, np.searchsorted(self.key, lists + captions.stop)
+        """Where each list reaches the captions of a slice and where it leaves them, `(N,)` each.
+
+        Those of the last slice are kept: looking N lists up costs as much as a tile of few images.
+        """
+        asked = (captions.start, captions.stop)
+        found = self._bounds.get(asked)
+        if found is None:
+            lists = np.arange(self.n) * self.n_captions
+            reached, left = (np.searchsorted(self.key, lists + edge) for edge in asked)
+            found = reached, left
+            self._bounds.clear()
+            self._bounds[asked] = found
+        return found
 
 
 def jaccard_distance(
