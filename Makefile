@@ -3,6 +3,8 @@
 # make lab        JupyterLab in notebooks/
 # make notebooks  execute all notebooks again and save their outputs
 # make bench      measure the speeds that README promises
+# make assignments  student copies of the assignments, from their solved sources
+# make grade SUBMISSIONS=folder   marks of a folder of submissions (runs students' code)
 #
 # Each makes the virtual environment $(VENV) first if it is missing; another Python:
 # `make test PYTHON=python3.12`. Everything is installed again only if pyproject.toml changed.
@@ -19,7 +21,7 @@ endif
 INSTALLED := $(VENV)/.installed
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 
-.PHONY: demo test lint unit nbval lab notebooks bench clean
+.PHONY: demo test lint unit nbval lab notebooks bench assignments grade clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m xmr_lib demo
@@ -57,6 +59,15 @@ endif
 
 bench: $(INSTALLED)
 	$(BIN)/python -m xmr_lib.bench
+
+assignments: $(INSTALLED)
+	$(BIN)/python -m xmr_lib assignments
+
+grade: $(INSTALLED)
+ifndef SUBMISSIONS
+	$(error Say which folder: make grade SUBMISSIONS=folder)
+endif
+	$(BIN)/python -m xmr_lib grade "$(SUBMISSIONS)" --out build/marks.csv
 
 $(INSTALLED): pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -11,6 +11,7 @@ import tyro
 
 from xmr_lib.commands.search import search
 from xmr_lib.commands.starting import demo, doctor, pretrain_toy, toy
+from xmr_lib.commands.teaching import assignments, grade
 from xmr_lib.commands.testing import evaluate
 from xmr_lib.commands.training import extract, learning_curve, reproduce, train
 from xmr_lib.errors import XMRError
@@ -23,6 +24,8 @@ COMMANDS = {
     "reproduce": reproduce,
     "learning-curve": learning_curve,
     "extract": extract,
+    "assignments": assignments,
+    "grade": grade,
     "toy": toy,
     "pretrain-toy": pretrain_toy,
     "doctor": doctor,
