@@ -1,0 +1,48 @@
+"""The teachers' page lists every wrong solution that is tested.
+
+`python tests/test_teachers_page.py` (with `tests` on PYTHONPATH) writes its tables anew.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+COURSE = Path(__file__).parents[1] / "notebooks" / "assignments"
+PAGE = COURSE / "TEACHERS.md"
+BEGIN, END = "<!-- wrong answers: begin -->", "<!-- wrong answers: end -->"
+
+
+def tables() -> str:
+    """A table for each assignment, a row for each mistake."""
+    parts = []
+    for number, folder in enumerate(sorted((COURSE / "source").iterdir()), start=1):
+        module = import_module(f"assignments.wrong_{number}")
+        rows = [
+            f"| `{wrong.cell}` | {wrong.name}{' *' if wrong.hidden_only else ''} | "
+            + ", ".join(f"`{test}`" for test in wrong.loses)
+            + f" | {wrong.reveals} |"
+            for wrong in [*module.WRONG, *getattr(module, "MORE", [])]
+        ]
+        head = ["| answer | mistake | tests lost | what it tells |", "|---|---|---|---|"]
+        parts.append("\n".join([f"### {folder.name}", "", *head, *rows]))
+    return "\n\n".join(parts)
+
+
+def test_every_wrong_solution_is_listed():
+    text = PAGE.read_text(encoding="utf-8")
+    assert text.split(BEGIN)[1].split(END)[0].strip() == tables()
+
+
+def test_its_links_lead_somewhere():
+    targets = re.findall(r"\]\((?!https?:|#)([^)]+)\)", PAGE.read_text(encoding="utf-8"))
+    assert targets
+    assert not [target for target in targets if not (COURSE / target.partition("#")[0]).exists()]
+
+
+if __name__ == "__main__":
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    PAGE.write_text(
+        f"{before}{BEGIN}\n{tables()}\n{END}{rest.split(END)[1]}", encoding="utf-8", newline="\n"
+    )
