@@ -9,6 +9,7 @@ rather than how little was known.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -145,14 +146,15 @@ def measure(
         epochs = overrides.get("epochs", epochs_for(plain, learn.n_captions, updates))
         drop = -(-plain.lr_drop_every * epochs // plain.epochs)
         bars = training.EPOCH_BARS.set(False)
-        try:
+        with warnings.catch_warnings():
+            # small sets sit on the plateau for many short epochs: the curve shows what it costs
+            warnings.filterwarnings("ignore", message="Epoch .* sits on the plateau")
             found = runs.run(
                 recipe, some, scale=scale, seed=seed, features=features,
                 root=runs_dir() / "learning-curves",
                 **{"lr_drop_every": drop, **overrides, "epochs": epochs},
             )  # fmt: skip
-        finally:
-            training.EPOCH_BARS.reset(bars)
+        training.EPOCH_BARS.reset(bars)
         shared = {
             "n_images": size,
             "n_captions": learn.n_captions,
