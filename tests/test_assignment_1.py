@@ -13,6 +13,7 @@ from xmr_lib.teaching.course import assignments_dir, read, source_of
 NAME = "1_recall_and_protocols"
 
 
+@pytest.mark.slow
 def test_marks(tmp_path):
     harness.check(NAME, wrong_1.WRONG, tmp_path)
 

@@ -13,6 +13,7 @@ from xmr_lib.teaching.course import assignments_dir, read, source_of
 NAME = "2_hardest_negative"
 
 
+@pytest.mark.slow
 def test_marks(tmp_path):
     harness.check(NAME, wrong_2.WRONG, tmp_path)
 

@@ -16,6 +16,7 @@ from xmr_lib.teaching.course import assignments_dir, read, source_of
 NAME = "3_rich_features"
 
 
+@pytest.mark.slow
 def test_marks(tmp_path):
     harness.check(NAME, wrong_3.WRONG, tmp_path)
 

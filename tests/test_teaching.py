@@ -124,6 +124,7 @@ def test_a_source_that_nbgrader_refuses_is_named(tmp_path):
         release(folder)
 
 
+@pytest.mark.slow
 def test_the_evening_of_a_teacher(course, handed_out, tmp_path, capsys):
     """Set up, hand out, collect what a learning platform gives, grade, give feedback."""
     given = tmp_path / "submissions"
@@ -191,6 +192,7 @@ def test_the_evening_of_a_teacher(course, handed_out, tmp_path, capsys):
     assert not list(course.glob("**/gradebook.db"))
 
 
+@pytest.mark.slow
 def test_two_at_once_give_the_same(course, handed_out, tmp_path):
     right = tiny.answered(handed_out, **RIGHT)
     tiny.write(tmp_path / "ada_tiny.ipynb", right)
