@@ -61,8 +61,8 @@ def chromium(folder: Path, width: int = 1300, height: int = 1000) -> Iterator[Pa
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     # the path is given, so that selenium does not look for a driver on the network
     driver = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    driver.set_page_load_timeout(60)
-    driver.set_script_timeout(30)
+    driver.set_page_load_timeout(120)
+    driver.set_script_timeout(60)
     try:
         yield Page(driver)
     finally:
@@ -81,8 +81,13 @@ class Page:
         self._console: list[str] = []
 
     def open(self, url: str) -> None:
-        """Goes to another address."""
+        """Goes to another address, and waits for all of the page.
+
+        On a busy machine the driver may come back while a long page is still being read.
+        """
         self.driver.get(url)
+        whole = "return document.readyState === 'complete'"
+        self.wait(lambda: self.script(whole), f"{url} is loaded")
 
     @contextmanager
     def tab(self) -> Iterator[None]:
@@ -103,7 +108,7 @@ class Page:
         """What a JavaScript function body returns; promises are waited for."""
         return self.driver.execute_script(source, *arguments)
 
-    def wait(self, condition: Callable[[], Any], what: str, seconds: float = 30) -> Any:
+    def wait(self, condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
         """The first true value of a condition.
 
         Args:

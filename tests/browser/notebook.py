@@ -27,9 +27,9 @@ class Notebook:
     def __init__(self, page: Page, server: Server, path: str, kind: str = LAB) -> None:
         self.page, self._ready = page, lambda: server.ready(path)
         page.open(server.address(kind, path))
-        page.wait(lambda: page.all(CODE), f"{path} is shown", 60)
+        page.wait(lambda: page.all(CODE), f"{path} is shown", 120)
 
-    def run_all(self, seconds: float = 90) -> None:
+    def run_all(self, seconds: float = 240) -> None:
         """Runs all cells through the menu, and waits for the last one.
 
         Raises:
@@ -37,7 +37,7 @@ class Notebook:
         """
         page = self.page
         idle = ".jp-Notebook-ExecutionIndicator[data-status='idle']"
-        page.wait(lambda: self._ready() and page.all(idle), "the kernel is idle", 60)
+        page.wait(lambda: self._ready() and page.all(idle), "the kernel is idle", 120)
         self.menu("Run", "Run All Cells")
         page.wait(self._finished, "all cells are run", seconds)
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
-START_SECONDS = 60
-STOP_SECONDS = 20
+START_SECONDS = 180  # a busy machine takes its time; a good one 3
+STOP_SECONDS = 30
 FOLDERS = {
     "JUPYTER_CONFIG_DIR": "config",
     "JUPYTER_DATA_DIR": "data",
