@@ -134,12 +134,12 @@ def machines(n_bytes: float, ram: float = 64e9, usable: float = USABLE) -> int:
 
 
 def recommended_index(n: int, dims: int, query_seconds: float, ram: float = 64e9) -> str:
-    """The simplest index that does: exact, then lists on one machine, then a Milvus cluster.
+    """The simplest index that does: exact, then lists on one machine, then Milvus on its disks.
 
     Exact search is always right, so it stays until a query takes longer than `PATIENCE`. Lists
     (IVF), or a graph (HNSW) of about the same size, find nearly all of it, while they fit in one
-    machine's memory. What is larger goes to the disks of several machines (DISKANN), or, if it
-    must be one machine, into codes (IVF-PQ), which find less.
+    machine's memory. What is larger stays on disks, of one machine or of several (DISKANN), or
+    becomes codes (IVF-PQ), which find less.
 
     Args:
         n: Vectors.
@@ -149,7 +149,7 @@ def recommended_index(n: int, dims: int, query_seconds: float, ram: float = 64e9
     """
     if query_seconds <= PATIENCE and machines(vector_bytes(n, dims), ram) == 1:
         return "exact"
-    return "faiss, IVF" if machines(ivf_bytes(n, dims), ram) == 1 else "Milvus cluster, DISKANN"
+    return "faiss, IVF" if machines(ivf_bytes(n, dims), ram) == 1 else "Milvus, DISKANN"
 
 
 # --- time -----------------------------------------------------------------------------------------
