@@ -138,7 +138,8 @@ def plot(frame: pd.DataFrame) -> Picture:
             items, dim = part["items"].iloc[0], part["dim"].iloc[0]
             axes.set(title=f"{name}\n{items:,} × {dim}, {lists} lists", xscale="log",
                      xlabel="processor milliseconds a query, asked alone")  # fmt: skip
-        panels[0].set(ylabel="recall@10 against exact search", ylim=(None, 1.03))
+        lowest = frame["recall@10"].min()
+        panels[0].set(ylabel="recall@10 against exact search", ylim=(0.9 * lowest - 0.02, 1.03))
         panels[0].legend(loc="lower right", title="numbers: lists looked into", fontsize=8,
                          title_fontsize=8)  # fmt: skip
         return figure

@@ -144,7 +144,7 @@ def plot_batch(batch: CircleBatch, side: int = 0, anchor: int = 0) -> Picture:
     with mpl.rc_context(style()):
         # A layout that is known beforehand: finding one would double the time of each turn.
         figure = Picture(figsize=(13, 4.9))
-        grid = {"left": 0.005, "right": 0.99, "top": 0.87, "bottom": 0.12, "wspace": 0.14}
+        grid = {"left": 0.005, "right": 0.99, "top": 0.87, "bottom": 0.12, "wspace": 0.19}
         circle, table, bars = figure.subplots(1, 3, width_ratios=(1, 0.95, 1.15), gridspec_kw=grid)
         _draw_circle(circle, batch, side, anchor)
         _draw_scores(table, batch)
