@@ -194,9 +194,12 @@ def test_attention_follows_words_regions_and_sentences(lab, trained, screenshot)
     with seen.becomes(plot_look(own, "SCAN t-i AVG", word=own.words.index("ball"))):
         seen.press("word", "ball")
     assert (seen.pressed("word"), seen.pressed("region")) == (["ball"], ["none"])
+    last = look(trained.scan, 4, 4)
+    with seen.becomes(plot_look(last, "SCAN t-i AVG")):
+        seen.choose("caption", data.captions_of(4)[4])
+    with seen.becomes(plot_look(last, "SCAN t-i AVG", word=last.words.index("sheep"))):
+        seen.press("word", "sheep")
     screenshot(seen, "attention")
-    with seen.becomes(plot_look(look(trained.scan, 4, 2), "SCAN t-i AVG")):
-        seen.choose("caption", data.captions_of(4)[2])
 
 
 def test_trees_of_another_caption_and_without_one_of_them(lab, trained, screenshot):
@@ -232,10 +235,10 @@ def test_rows_of_a_table_beside_what_was_measured(lab, screenshot, monkeypatch):
     monkeypatch.setenv("XMR_FIGURES", str(PICTURES))  # where the measured tables are kept
     seen, choice = explorer(lab, "ablation"), Choice("rfe-6")
     assert seen.options("rows") == choice.all_rows
+    screenshot(seen, "ablation")
     choice.rows = choice.all_rows[1:4:2]
     with seen.becomes(choice.picture()):
         seen.choose("rows", *choice.rows)
-    screenshot(seen, "ablation")
     choice.metric = "t2i_r1"
     with seen.becomes(choice.picture()):
         seen.choose("metric", metrics(choice.printed)[choice.metric])

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
+from PIL import Image, ImageOps
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 OPTIONS = (
@@ -154,7 +154,8 @@ class Page:
         """Saves what is seen of an element, in at most 256 colours."""
         path.parent.mkdir(parents=True, exist_ok=True)
         with Image.open(io.BytesIO(element.screenshot_as_png)) as taken:
-            taken.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+            framed = ImageOps.expand(taken.convert("RGB"), 10, "white")
+            framed.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def picture_of(page: Page, image: Any) -> bytes:
