@@ -84,8 +84,11 @@ def _outputs(cells: list[dict], seen: dict[str, Any]) -> list[str]:
     data = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
     pictures = sum("image/png" in each for each in data)
     if len(seen["pictures"]) != pictures:
-        # as with a saved state of widgets: the page then asks the network for them
-        found.append(f"{pictures} pictures are saved, {len(seen['pictures'])} are shown")
+        # where widgets are saved beside pictures, the page asks the network for the widgets
+        found.append(
+            f"{pictures} pictures are saved, {len(seen['pictures'])} are shown "
+            "(explorers: python -m xmr_lib.still_notebooks notebooks/*.ipynb)"
+        )
     if not all(seen["pictures"]):
         found.append("a picture cannot be shown")
     tables = sum("<table" in "".join(each.get("text/html", "")) for each in data)
