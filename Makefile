@@ -55,6 +55,7 @@ ifeq ($(NOTEBOOKS),)
 	@echo "notebooks/ holds no notebook: nothing to execute."
 else
 	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
+	$(BIN)/python -m xmr_lib.still_notebooks $(NOTEBOOKS)
 endif
 
 bench: $(INSTALLED)
