@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from types import SimpleNamespace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from PIL import Image
 
 from xmr_lib.data import captioned, own_photos
 from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.features import Features
 from xmr_lib.errors import DataError
 
 
@@ -68,12 +69,12 @@ def test_summary_without_training_images(photos):
     assert table["unknown words, %"].tolist() == [100.0]
 
 
-def features_of(vectors) -> SimpleNamespace:
+def features_of(vectors) -> Features:
     vectors = np.asarray(vectors, dtype=np.float32)
     dims = (1, 1, 1, vectors.shape[1])
     whole = np.zeros((len(vectors), 2 * sum(dims)), dtype=np.float32)
     whole[:, 3 : 3 + vectors.shape[1]] = vectors
-    return SimpleNamespace(stage_dims=dims, of=lambda data: whole[data.rows])
+    return Features(whole, dims, "made", "whole", "", Path())
 
 
 def test_twins_across_splits_are_found(photos):

@@ -28,7 +28,7 @@ from xmr_lib.evaluation import RECALLS, Retrieval
 from xmr_lib.figures import GREY, PALETTE, Picture, style
 from xmr_lib.paths import runs_dir
 from xmr_lib.recipes import Scale
-from xmr_lib.sources import DataSource, features_of, is_toy
+from xmr_lib.sources import DataSource, features_of, is_toy, label_of, loaded
 
 RIDGE = "ridge"  # the baseline's row, in the place of a recipe's name
 MOST_EPOCHS = 150
@@ -121,15 +121,14 @@ def measure(
 
     Returns:
         A row for each recipe, size and seed: "method", "n_images", "n_captions", "seed",
-        "epochs", the six recalls, "rsum", and "chance", what a blind guess would have as rsum.
+        "epochs", the six recalls, "rsum", and "chance", what a blind guess would have as rsum. Its
+        `attrs` hold a "label" for files and a "title" for pictures.
 
     Raises:
         DataError: A size is impossible, or the data cannot be used.
     """
-    data = source.load() if isinstance(source, DataSource) else source
-    if isinstance(data, str | Path):
-        source = DataSource(str(data))
-        data = source.load()
+    source = DataSource(str(source)) if isinstance(source, str | Path) else source
+    data = loaded(source)
     scale = scale or ("toy" if is_toy(data) else "laptop")
     plain = recipes.get(recipe, scale, **overrides)
     if features is None:
@@ -137,6 +136,7 @@ def measure(
             data, source if isinstance(source, DataSource) else None,
             of_regions=plain.of_regions, backbone=backbone, kind=regions,
         )  # fmt: skip
+    pooled = _pooled(data, features, backbone) if baseline else None
     n_train = training.three_parts(data)[0].n_images
     rows = []
     todo = [(seed, size) for seed in seeds for size in sizes or sizes_for(n_train)]
@@ -145,8 +145,7 @@ def measure(
         learn, _, report = training.three_parts(some)
         epochs = overrides.get("epochs", epochs_for(plain, learn.n_captions, updates))
         drop = -(-plain.lr_drop_every * epochs // plain.epochs)
-        bars = training.EPOCH_BARS.set(False)
-        with warnings.catch_warnings():
+        with training.hidden_epoch_bars(), warnings.catch_warnings():
             # small sets sit on the plateau for many short epochs: the curve shows what it costs
             warnings.filterwarnings("ignore", message="Epoch .* sits on the plateau")
             found = runs.run(
@@ -154,7 +153,6 @@ def measure(
                 root=runs_dir() / "learning-curves",
                 **{"lr_drop_every": drop, **overrides, "epochs": epochs},
             )  # fmt: skip
-        training.EPOCH_BARS.reset(bars)
         shared = {
             "n_images": size,
             "n_captions": learn.n_captions,
@@ -162,10 +160,13 @@ def measure(
             "chance": chance(report),
         }
         rows.append({"method": recipe, "epochs": epochs, **shared, **_recalls(found.retrieval)})
-        if baseline and (judged := _ridge(learn, report, data, features, backbone)):
+        if pooled is not None and (judged := _ridge(learn, report, pooled)):
             rows.append({"method": RIDGE, "epochs": 0, **shared, **_recalls(judged)})
     order = ["method", "n_images", "n_captions", "seed", "epochs", *RECALLS, "rsum", "chance"]
-    return pd.DataFrame(rows)[order]
+    frame = pd.DataFrame(rows)[order]
+    label = label_of(source, data)
+    frame.attrs = {"label": label, "title": f"{label} (toy numbers)" if is_toy(data) else label}
+    return frame
 
 
 def chance(report: CaptionedImages) -> float:
@@ -189,22 +190,23 @@ def _recalls(retrieval: Retrieval) -> dict[str, float]:
     return {name: metrics[name] for name in (*RECALLS, "rsum")}
 
 
-def _ridge(
-    learn: CaptionedImages,
-    report: CaptionedImages,
-    data: CaptionedImages,
-    features: Features | Regions,
-    backbone: str | None,
-) -> Retrieval | None:
-    """The baseline on the same images; None where there are no pooled features, or no words."""
-    if isinstance(features, Regions):
-        try:
-            features = features_of(data, backbone=backbone)
-        except DataError:  # regions that came without pictures
-            return None
+def _pooled(
+    data: CaptionedImages, features: Features | Regions, backbone: str | None
+) -> Features | None:
+    """Features that the baseline takes; None where regions came without pictures."""
+    if not isinstance(features, Regions):
+        return features
+    try:
+        return features_of(data, backbone=backbone)
+    except DataError:
+        return None
+
+
+def _ridge(learn: CaptionedImages, report: CaptionedImages, features: Features) -> Retrieval | None:
+    """The baseline on the same images; None where there is too little data even for that."""
     try:
         images, captions = baselines.ridge(learn, report, features)
-    except DataError:  # too little data even for that
+    except DataError:
         return None
     return evaluation.evaluate(baselines.score, images, captions, report.image_of_caption)
 
@@ -235,20 +237,16 @@ def advice(frame: pd.DataFrame, method: str | None = None) -> list[str]:
         )
     floor = frame[frame["method"] == RIDGE].groupby("n_images")["rsum"].mean()
     both = curve.index.intersection(floor.index)
-    wins = [size for size in both if curve[size] > floor[size]]
-    if len(both) and len(wins) < len(both):
+    lost = [size for size in both if curve[size] <= floor[size]]
+    if lost:
         said.append(
             f"Ridge regression, without training, is at least as good on "
-            f"{_sizes([size for size in both if size not in wins])}: with so little data take it, "
+            f"{', '.join(f'{size:,}' for size in lost)} images: with so little data take it, "
             "or a model that was trained on more."
         )
     if best < 3 * blind:
         said.append("That is less than three times chance: too little data for any use.")
     return said
-
-
-def _sizes(sizes: Sequence[int]) -> str:
-    return ", ".join(f"{size:,}" for size in sizes) + (" images" if len(sizes) > 0 else "")
 
 
 def plot(frame: pd.DataFrame, title: str | None = None) -> Picture:
@@ -269,7 +267,7 @@ def plot(frame: pd.DataFrame, title: str | None = None) -> Picture:
             axes.plot(mean.index, mean, line, marker=marker, color=colour, label=method)
             axes.plot(rows["n_images"], rows["rsum"], ".", color=colour, alpha=0.6, zorder=3)
         axes.plot(
-            frame["n_images"].sort_values(), frame["chance"].iloc[: len(frame)], ":", color=GREY,
+            frame["n_images"].sort_values(), frame["chance"], ":", color=GREY,
             label="blind guess",
         )  # fmt: skip
         sizes = sorted(set(frame["n_images"]))

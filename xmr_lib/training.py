@@ -16,6 +16,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ from xmr_lib.recipes import Recipe
 from xmr_lib.similarity import Parts
 
 # Whoever trains many runs shows one bar for all of them, and hides those of the epochs.
-EPOCH_BARS: ContextVar[bool] = ContextVar("epoch_bars", default=True)
+_EPOCH_BARS: ContextVar[bool] = ContextVar("epoch_bars", default=True)
 
 SHOWN = ("i2t_r1", "t2i_r1", "i2t_r10", "t2i_r10", "rsum")  # of the metrics, in the history
 
@@ -335,8 +336,18 @@ def precision() -> str:
     return "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "no"
 
 
+@contextmanager
+def hidden_epoch_bars() -> Iterator[None]:
+    """Trains without a bar for each epoch."""
+    before = _EPOCH_BARS.set(False)
+    try:
+        yield
+    finally:
+        _EPOCH_BARS.reset(before)
+
+
 def _shown(batches: DataLoader, title: str) -> tqdm:
-    hidden = not distributed.is_main() or not EPOCH_BARS.get()
+    hidden = not distributed.is_main() or not _EPOCH_BARS.get()
     return tqdm(batches, desc=title, leave=False, mininterval=0.5, disable=hidden)
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from xmr_lib.checks import fail, passed
-from xmr_lib.checks.mistakes import Case, Mistake, compare
+from xmr_lib.checks import passed
+from xmr_lib.checks.mistakes import Case, Mistake, compare, one_number
 
 
 def index_bytes(function: Callable) -> None:
@@ -27,7 +26,7 @@ def index_bytes(function: Callable) -> None:
         ("10,000 vectors of 128 numbers, M = 16", (10_000, 128, 16)),
     ]
     advice = "Four bytes for each number of a vector, four for each link, and that n times."
-    compare(name, function, cases, _index_bytes, _BYTES_MISTAKES, _one_number(name), advice)
+    compare(name, function, cases, _index_bytes, _BYTES_MISTAKES, one_number(name), advice)
     passed(name, len(cases))
 
 
@@ -52,7 +51,7 @@ def recall_of_search(function: Callable) -> None:
     found = np.stack([rng.permutation(14)[:8] for _ in range(20)])
     cases.append(("20 queries, k = 8", (found, np.stack(each))))
     advice = "For one query: how many positions are in both rows? Divide by k, and take the mean."
-    compare(name, function, cases, _recall, _RECALL_MISTAKES, _one_number(name), advice)
+    compare(name, function, cases, _recall, _RECALL_MISTAKES, one_number(name), advice)
     passed(name, len(cases))
 
 
@@ -69,17 +68,8 @@ def queries_needed(function: Callable) -> None:
         ("a recall of 0.25, ± 0.04", (0.25, 0.04)),
     ]
     advice = "Solve 1.96 · sqrt(recall · (1 - recall) / n) ≤ margin for n, and round up."
-    compare(name, function, cases, _needed, _NEEDED_MISTAKES, _one_number(name), advice)
+    compare(name, function, cases, _needed, _NEEDED_MISTAKES, one_number(name), advice)
     passed(name, len(cases))
-
-
-def _one_number(name: str) -> Callable[[Any], float]:
-    def read(result: Any) -> float:
-        if np.shape(result) != ():
-            fail(name, f"returned shape {np.shape(result)}.", "Return one number.")
-        return float(result)
-
-    return read
 
 
 # --- memory of a graph ----------------------------------------------------------------------------

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from xmr_lib.checks import fail, passed
-from xmr_lib.checks.mistakes import Case, Mistake, compare
+from xmr_lib.checks import passed
+from xmr_lib.checks.mistakes import Case, Mistake, compare, one_number
 
 
 def node_accuracy(function: Callable) -> None:
@@ -28,7 +28,7 @@ def node_accuracy(function: Callable) -> None:
         predicted[:, 3] = truth[:, 3]  # may be Null, too: that is not right but not judged
         cases.append((title, (truth, predicted)))
     advice = "Count where truth >= 0 and predicted == truth, over where truth >= 0."
-    compare(name, function, cases, _accuracy, _ACCURACY_MISTAKES, _number, advice)
+    compare(name, function, cases, _accuracy, _ACCURACY_MISTAKES, one_number(name), advice)
     passed(name, len(cases))
 
 
@@ -51,12 +51,6 @@ def shares_of_cosine(function: Callable) -> None:
     advice = "parts @ other, over the length of the sum of the parts times the length of other."
     compare(name, function, cases, _shares, _SHARE_MISTAKES, _array, advice)
     passed(name, len(cases))
-
-
-def _number(result: Any) -> float:
-    if np.shape(result) != ():
-        fail("node_accuracy", f"returned shape {np.shape(result)}.", "Return one number.")
-    return float(result)
 
 
 def _array(result: Any) -> np.ndarray:

@@ -10,6 +10,8 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from xmr_lib.checks import CheckFailed, call, fail, same
 
 # What the case is, and the arguments.
@@ -57,6 +59,17 @@ def compare(
         title, ours, right = wrong
         hint = explain(results, cases, mistakes) or advice
         fail(name, f"{title}: got {shown(ours)}, right is {shown(right)}.", hint)
+
+
+def one_number(name: str) -> Callable[[Any], float]:
+    """What reads the result of the exercise `name` as a single number, for `compare`."""
+
+    def read(result: Any) -> float:
+        if np.shape(result) != ():
+            fail(name, f"returned shape {np.shape(result)}.", "Return one number.")
+        return float(result)
+
+    return read
 
 
 def explain(results: Sequence[Any], cases: Sequence[Case], mistakes: Sequence[Mistake]) -> str:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from xmr_lib.checks import fail, passed
-from xmr_lib.checks.mistakes import Case, Mistake, compare
+from xmr_lib.checks import passed
+from xmr_lib.checks.mistakes import Case, Mistake, compare, one_number
 
 
 def leaking_share(function: Callable) -> None:
@@ -35,7 +34,7 @@ def leaking_share(function: Callable) -> None:
         )
     ]
     advice = "Of the photos with split 'test', count those whose event some 'train' photo has."
-    compare(name, function, cases, _leaking, _LEAKING_MISTAKES, _number, advice)
+    compare(name, function, cases, _leaking, _LEAKING_MISTAKES, one_number(name), advice)
     passed(name, len(cases))
 
 
@@ -52,14 +51,8 @@ def gain_per_doubling(function: Callable) -> None:
         ("a bent curve", (np.array([25.0, 100, 1000, 5500]), np.array([20.0, 70, 160, 235]))),
     ]
     advice = "np.polyfit(np.log2(sizes), rsums, 1)[0] is the slope of the best line."
-    compare(name, function, cases, _gain, _GAIN_MISTAKES, _number, advice)
+    compare(name, function, cases, _gain, _GAIN_MISTAKES, one_number(name), advice)
     passed(name, len(cases))
-
-
-def _number(result: Any) -> float:
-    if np.shape(result) != ():
-        fail("result", f"has shape {np.shape(result)}.", "Return one number.")
-    return float(result)
 
 
 def _leaking(events: list[str], splits: list[str]) -> float:

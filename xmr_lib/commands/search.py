@@ -42,7 +42,7 @@ def search(
             a database in the run's folder, or with --uri a Milvus cluster.
         uri: Of a Milvus cluster, such as http://localhost:19530 (its token: MILVUS_TOKEN), or a
             file that ends in .db.
-        effort: How thoroughly faiss (lists looked into) and milvus (ef) look: more is slower, and
+        effort: Lists that faiss and milvus look into, above 10,000 vectors: more is slower, and
             finds more.
         split: What is searched: a split's name, or all; by default the split that is reported on.
         add: Pictures, or folders of them, to put into the index; nothing is trained.

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from xmr_lib.commands.shared import TOY, OfData, Positional, overrides_of, print_metrics
 from xmr_lib.recipes import Scale
-from xmr_lib.sources import is_toy
 
 
 def train(
@@ -135,15 +134,14 @@ def learning_curve(
         scale: Sizes and epochs: toy, laptop or paper.
         sizes: Numbers of training images; 50, 100, 200, 500 … and all by default.
         seeds: Seeds of weights, and of which images are kept.
-        out: File of the picture; a table lies beside it. figures/learning_curve.png by default.
+        out: File of the picture, by default figures/learning_curve_<data>.png; a table lies beside
+            it.
         set: Fields of the recipe to change, as margin=0.3.
     """
     from xmr_lib import figures
     from xmr_lib import learning_curve as curves
     from xmr_lib.paths import figures_dir
-    from xmr_lib.sources import label_of
 
-    data = source.load()
     frame = curves.measure(
         recipe, source, sizes=sizes, seeds=seeds, scale=scale, backbone=backbone, regions=regions,
         **overrides_of(set),
@@ -153,8 +151,9 @@ def learning_curve(
     print(shown.round(1).to_string())
     for line in curves.advice(frame):
         print(line)
-    name = label_of(source, data)
-    picture = curves.plot(frame, f"{name} (toy numbers)" if is_toy(data) else name)
-    path = figures.save(picture, out or figures_dir() / f"learning_curve_{name}.png")
+    picture = curves.plot(frame, frame.attrs["title"])
+    path = figures.save(
+        picture, out or figures_dir() / f"learning_curve_{frame.attrs['label']}.png"
+    )
     frame.round(2).to_csv(path.with_suffix(".csv"), index=False)
     print(f"Picture: {path}, table: {path.with_suffix('.csv').name}")

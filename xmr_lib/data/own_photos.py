@@ -6,19 +6,19 @@ training and test, some people write one caption and some ten, and half of the w
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.data.vocabulary import Vocabulary, tokenize
-from xmr_lib.encoders.backbone import stage_columns
 from xmr_lib.errors import DataError
+from xmr_lib.similarity import l2norm
 
 
 def write_folder(data: CaptionedImages, folder: str | Path) -> Path:
@@ -58,11 +58,13 @@ def write_table(data: CaptionedImages, path: str | Path) -> Path:
     twice = [name for name, n in Counter(names).items() if n > 1]
     if twice:
         raise DataError(f"{len(twice)} file names belong to several pictures, as {twice[0]}.")
-    with open(path, "w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["image", "caption", "split"])
-        for caption, image in zip(data.captions, data.image_of_caption, strict=True):
-            table.writerow([names[image], caption, data.splits[image]])
+    owner = data.image_of_caption
+    columns = {
+        "image": [names[image] for image in owner],
+        "caption": data.captions,
+        "split": data.splits[owner],
+    }
+    pd.DataFrame(columns).to_csv(path, index=False, encoding="utf-8")
     return Path(path)
 
 
@@ -111,10 +113,8 @@ def near_duplicates(
     Returns:
         "cosine", "image", "split", "other image", "other split".
     """
-    columns = stage_columns(features.stage_dims, "avg", 4)
-    x = np.asarray(features.of(data)[:, columns], dtype=np.float32)
-    x = x - x.mean(axis=0)
-    x /= np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    x = np.asarray(features.of(data)[:, features.columns("avg", 4)], dtype=np.float32)
+    x = l2norm(torch.from_numpy(x - x.mean(axis=0))).numpy()
     found = []
     for first in range(0, len(x), 1024):
         cosines = x[first : first + 1024] @ x.T  # (block, n_images)

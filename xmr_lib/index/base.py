@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -127,7 +127,7 @@ class VectorIndex(ABC):
         """Whether the index should be built anew to hold `n` vectors well."""
         return False
 
-    def prepare(self, n: int, sample: np.ndarray) -> None:  # noqa: B027 (most need nothing)
+    def prepare(self, n: int, sample: Callable[[], np.ndarray]) -> None:  # noqa: B027
         """Readies an empty index for `n` vectors like those of a sample `(m, dim)`."""
 
     def settle(self) -> None:  # noqa: B027
@@ -203,6 +203,19 @@ def read_state(path: Path, needed: dict[str, type]) -> dict[str, Any] | None:
     except (ValueError, KeyError, TypeError) as error:
         raise damaged(path, repr(error)) from None
     return content
+
+
+def require_dim(folder: Path, dim: int, wanted: int) -> None:
+    """Vectors on disk must be as long as the model's.
+
+    Raises:
+        DataError: They are not.
+    """
+    if dim != wanted:
+        raise DataError(
+            f"{folder}: holds vectors of {dim} numbers, but the model's have {wanted}. Delete it; "
+            "the next search builds it again."
+        )
 
 
 def write_state(path: Path, content: dict[str, Any]) -> None:

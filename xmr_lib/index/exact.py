@@ -23,8 +23,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xmr_lib.errors import DataError
-from xmr_lib.index.base import Neighbours, VectorIndex, damaged, read_state, write_state
+from xmr_lib.index.base import (
+    Neighbours,
+    VectorIndex,
+    damaged,
+    read_state,
+    require_dim,
+    write_state,
+)
 from xmr_lib.retrieval import top_k
 
 _MANY_DEAD = 1000  # rows that nobody looks at any more, before the file is written anew
@@ -252,11 +258,7 @@ class ExactIndex(VectorIndex):
         state = read_state(self._state_file, dict.fromkeys(numbers, int))
         if state is None:
             return
-        if state["dim"] != self.dim:
-            raise DataError(
-                f"{self.folder}: holds vectors of {state['dim']} numbers, but the model's have "
-                f"{self.dim}. Delete it; the next search builds it again."
-            )
+        require_dim(self.folder, state["dim"], self.dim)
         self._generation, self._log_bytes = state["generation"], state["log_bytes"]
         log = self._file("log", "jsonl")
         try:

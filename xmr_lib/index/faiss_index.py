@@ -8,18 +8,19 @@ long, while lists forget and take in vectors at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from xmr_lib.errors import DataError, MissingDependencyError
+from xmr_lib.errors import MissingDependencyError
 from xmr_lib.index.base import (
     Neighbours,
     VectorIndex,
     damaged,
     lists_for,
     read_state,
+    require_dim,
     write_state,
 )
 
@@ -76,12 +77,14 @@ class FaissIndex(VectorIndex):
         """Whether there should be lists by now, or four times as many vectors as they were for."""
         return lists_for(n) > 2 * self.lists
 
-    def prepare(self, n: int, sample: np.ndarray) -> None:
+    def prepare(self, n: int, sample: Callable[[], np.ndarray]) -> None:
         """Divides the space into lists by k-means on a sample."""
-        self._new(min(lists_for(n), len(sample)))
-        if self.lists:
+        self._new(lists=0)
+        if lists_for(n):
+            vectors = sample()
+            self._new(min(lists_for(n), len(vectors)))
             self._index.cp.min_points_per_centroid = 1  # the sample is as large as it can be
-            self._index.train(np.ascontiguousarray(sample, np.float32))
+            self._index.train(np.ascontiguousarray(vectors, np.float32))
 
     def _add(self, ids: list[str], vectors: np.ndarray) -> None:
         self.remove(ids)
@@ -143,11 +146,7 @@ class FaissIndex(VectorIndex):
         state = read_state(self._state_file, dict.fromkeys(keys, int))
         if state is None:
             return
-        if state["dim"] != self.dim:
-            raise DataError(
-                f"{self.folder}: holds vectors of {state['dim']} numbers, but the model's have "
-                f"{self.dim}. Delete it; the next search builds it again."
-            )
+        require_dim(self.folder, state["dim"], self.dim)
         file, ids = (f(state["generation"]) for f in (self._vectors_file, self._ids_file))
         names = read_state(ids, {"ids": list, "numbers": list})
         try:

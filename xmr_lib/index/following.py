@@ -43,7 +43,7 @@ def follow(index: VectorIndex, exact: ExactIndex) -> None:
 def _begin(index: VectorIndex, exact: ExactIndex) -> None:
     """Empties an index, and readies it for what is to come."""
     index.clear()
-    index.prepare(len(exact), _sample(exact))
+    index.prepare(len(exact), lambda: _sample(exact))
     index.synced = exact.changes  # what is put in from now on has seen all operations
     index.save()
 

@@ -15,7 +15,7 @@ import re
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -123,7 +123,7 @@ class MilvusIndex(VectorIndex):
         """Whether there should be lists by now, or four times as many vectors as they were for."""
         return lists_for(min(n, _SEGMENT)) > 2 * self.lists
 
-    def prepare(self, n: int, sample: np.ndarray) -> None:
+    def prepare(self, n: int, sample: Callable[[], np.ndarray]) -> None:
         """Makes the collection; Milvus divides its vectors among lists by itself."""
         self.clear()
         self._create(lists_for(min(n, _SEGMENT)))

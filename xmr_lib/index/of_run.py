@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -248,15 +249,17 @@ class RunIndex:
         self.close()
 
     def _captions(self) -> dict[str, int]:
-        """Captions to be found, with their places: the n-th of a picture is `<its name>#n`."""
-        there, names = self.files, list(self._own)
-        owner = self.data.image_of_caption
+        """Captions to be found, with their places."""
+        owner, there = self.data.image_of_caption, self.files
+        own = [there.get(name) == file for name, file in self._own.items()]  # replaced by no other
+        return {name: c for c, name in enumerate(self._caption_ids) if own[owner[c]]}
+
+    @cached_property
+    def _caption_ids(self) -> list[str]:
+        """Ids of all captions of the data set: the n-th of a picture is `<its name>#n`."""
+        owner, names = self.data.image_of_caption, list(self._own)
         first = np.searchsorted(owner, np.arange(self.data.n_images))
-        return {
-            f"{names[image]}#{place - first[image]}": place
-            for place, image in enumerate(owner)
-            if there.get(names[image]) == self.data.image_files[image]
-        }
+        return [f"{names[image]}#{c - first[image]}" for c, image in enumerate(owner)]
 
     def _side(self, side: Side) -> tuple[ExactIndex, VectorIndex]:
         """The exact index and the one that is searched, opened and complete."""
@@ -277,7 +280,7 @@ class RunIndex:
             exact.remove([each for each in exact.ids if each not in wanted])
             complaints = self._load_pictures(exact) if side == "images" else []
             missing = set(exact.missing(list(wanted)))
-            own = list(self._own) if side == "images" else list(self._captions_of_all())
+            own = list(self._own) if side == "images" else self._caption_ids
             rows = np.array([i for i, name in enumerate(own) if name in missing], dtype=np.int64)
             self._load(exact, side, own, rows)
             if index is not exact:
@@ -287,12 +290,6 @@ class RunIndex:
                 wanted = {name: place for place, name in enumerate(self._files)}
             self._places[side] = wanted
         return complaints
-
-    def _captions_of_all(self) -> Iterator[str]:
-        """Ids of all captions of the data set, also of those that are not to be found."""
-        owner, names = self.data.image_of_caption, list(self._own)
-        first = np.searchsorted(owner, np.arange(self.data.n_images))
-        return (f"{names[image]}#{i - first[image]}" for i, image in enumerate(owner))
 
     def _load(self, exact: ExactIndex, side: Side, names: list[str], rows: np.ndarray) -> None:
         """Encodes items of the data set and puts them in, batch by batch."""
