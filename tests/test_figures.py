@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from xmr_lib import figures
-
-
-@dataclass
-class Hit:
-    score: float
-    index: int
-    image_file: Path | None = None
-    caption: str = ""
+from xmr_lib.retrieval import Hit
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +30,7 @@ def image_hits(tmp_path):
     for i in range(3):
         file = tmp_path / f"{i}.png"
         Image.new("RGB", (40, 30 + 10 * i), (60 * i, 90, 120)).save(file)
-        hits.append(Hit(0.9 - 0.1 * i, i, image_file=file))
+        hits.append(Hit(i, 0.9 - 0.1 * i, file))
     return hits
 
 
@@ -116,7 +108,7 @@ LONG = "word " * 500 + "x" * 300
     "caption", ["two dogs", LONG, "costs $5 \\frac{1}{2} $", "", "déjà vu – ñ"]
 )
 def test_retrieved_captions(caption, image_hits, tmp_path):
-    hits = [Hit(0.5, 7, caption=caption), Hit(0.4, 3, caption="a cat")]
+    hits = [Hit(7, 0.5, Path("a.png"), caption), Hit(3, 0.4, Path("b.png"), "a cat")]
     figure = figures.plot_retrieved_captions(image_hits[0].image_file, hits, {7})
     assert "1.  0.50 ✓ right" in texts(figure)
     render(figure, tmp_path)
@@ -124,7 +116,10 @@ def test_retrieved_captions(caption, image_hits, tmp_path):
 
 def test_caption_cards_hold_no_photograph(tmp_path):
     captions = {0: "two dogs", 1: LONG, 2: "a $5 hat"}
-    hits = [[Hit(0.9, 1), Hit(0.8, 0)], [Hit(0.7, 2), Hit(0.6, 1)]]
+    hits = [
+        [Hit(index, score, Path("none.png")) for index, score in row]
+        for row in (((1, 0.9), (0, 0.8)), ((2, 0.7), (1, 0.6)))
+    ]
     figure = figures.caption_cards(
         ["snow", LONG], hits, [{0}, {1}], captions.__getitem__, title="Top 2"
     )

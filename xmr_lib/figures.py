@@ -13,7 +13,7 @@ import os
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from xmr_lib.data.images import open_image
+from xmr_lib.retrieval import Hit
 
 # Okabe and Ito's palette, told apart with every kind of colour vision.
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
@@ -31,13 +32,6 @@ GREY = "#767676"
 PALETTE = (BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK, YELLOW)
 
 RIGHT, WRONG, UNKNOWN = "✓", "✗", ""
-
-
-class Hit(Protocol):
-    """What a search returns: a score and the position of the image or caption found."""
-
-    score: float
-    index: int
 
 
 class Picture(Figure):
@@ -369,7 +363,7 @@ def _colour(hit: Hit, right: Collection[int] | None) -> str:
 
 def _label(rank: int, hit: Hit, right: Collection[int] | None) -> str:
     words = {RIGHT: " ✓ right", WRONG: " ✗ wrong", UNKNOWN: ""}[_mark(hit, right)]
-    rank = getattr(hit, "place", rank)  # a right answer from further down knows its place
+    rank = rank if hit.place is None else hit.place  # a right answer from further down has one
     return f"{rank}.  {hit.score:.2f}{words}"
 
 

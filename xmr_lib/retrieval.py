@@ -21,12 +21,14 @@ class Hit:
         score: The model's similarity.
         image_file: The picture, or for a caption the picture that it describes.
         caption: The caption, when captions were searched.
+        place: Its place among all answers, 1 being the best; None where it follows from the order.
     """
 
     index: int
     score: float
     image_file: Path
     caption: str | None = None
+    place: int | None = None
 
 
 def top_k(

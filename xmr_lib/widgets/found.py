@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,19 +22,13 @@ from xmr_lib.retriever import Retriever
 
 
 @dataclass(frozen=True)
-class Placed(Hit):
-    """A hit that knows its place, 1 being the best."""
-
-    place: int = 0
-
-
-@dataclass(frozen=True)
 class Found:
     """What was asked, and the answer.
 
     Attributes:
         query: A sentence, or a picture's file.
-        hits: The best answers in order; a right one that is not among them comes last.
+        hits: The best answers in order, with their places; a right one that is not among them
+            comes last.
         n_searched: Images or captions that were searched.
         right: Positions of the right answers; None where nobody knows.
         place: Of the best right answer; None where nobody knows.
@@ -42,7 +36,7 @@ class Found:
     """
 
     query: str | Path
-    hits: tuple[Placed, ...]
+    hits: tuple[Hit, ...]
     n_searched: int
     right: frozenset[int] | None = None
     place: int | None = None
@@ -129,7 +123,7 @@ def _judged(
     shown = list(range(1, min(k, len(hits)) + 1))
     if place is not None and place > k:
         shown.append(place)
-    placed = tuple(Placed(**asdict(hits[n - 1]), place=n) for n in shown)
+    placed = tuple(replace(hits[n - 1], place=n) for n in shown)
     return Found(
         query, placed, len(hits), None if right is None else frozenset(right), place, unknown
     )
@@ -137,9 +131,8 @@ def _judged(
 
 def unknown_words(run: Retriever, words: Collection[str]) -> tuple[str, ...]:
     """Those of some words that the model, or a member of the ensemble, never learnt."""
-    members = getattr(run, "members", (run,))
     # A model that was taken to other data keeps its vocabulary in the run that it came from.
-    known = [getattr(member, "run", member).vocabulary.index for member in members]
+    known = [each.vocabulary.index for member in run.runs for each in member.runs]
     return tuple(word for word in dict.fromkeys(words) if not all(word in index for index in known))
 
 
