@@ -54,7 +54,8 @@ notebooks: $(INSTALLED)
 ifeq ($(NOTEBOOKS),)
 	@echo "notebooks/ holds no notebook: nothing to execute."
 else
-	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace $(NOTEBOOKS)
+	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace \
+	    --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
 	$(BIN)/python -m xmr_lib.still_notebooks $(NOTEBOOKS)
 endif
 
