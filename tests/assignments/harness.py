@@ -107,6 +107,23 @@ def check(assignment: str, wrongs: list[Wrong], folder: Path) -> None:
         assert passes_what_students_see(source, release, wrong), wrong.name
 
 
+def check_without_kernel(
+    source: dict, release: dict, wrong: Wrong, may_fail: frozenset[str] = frozenset()
+) -> None:
+    """Asserts in this process that a wrong solution fails the tests that it says, and no more.
+
+    Args:
+        source: The solved notebook.
+        release: The student copy.
+        wrong: The mistake.
+        may_fail: Cells without points that call several answers.
+    """
+    _, failed = run(replaced(source, wrong.cell, wrong.code))
+    assert set(failed) - may_fail == set(wrong.loses), failed
+    if wrong.hidden_only:
+        assert passes_what_students_see(source, release, wrong)
+
+
 def passes_what_students_see(source: dict, release: dict, wrong: Wrong) -> bool:
     """Whether no visible test catches a wrong solution."""
     notebook = replaced(source, wrong.cell, wrong.code)
