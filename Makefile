@@ -24,7 +24,7 @@ NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 .PHONY: demo test lint unit nbval lab notebooks bench assignments grade clean
 
 demo: $(INSTALLED)
-	$(BIN)/python -m xmr_lib demo
+	$(BIN)/python -m xmr_course demo
 
 test: lint unit nbval
 
@@ -56,20 +56,20 @@ ifeq ($(NOTEBOOKS),)
 else
 	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace \
 	    --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
-	$(BIN)/python -m xmr_lib.still_notebooks $(NOTEBOOKS)
+	$(BIN)/python -m xmr_course.still_notebooks $(NOTEBOOKS)
 endif
 
 bench: $(INSTALLED)
-	$(BIN)/python -m xmr_lib.bench
+	PYTHONPATH=tests $(BIN)/python -m bench
 
 assignments: $(INSTALLED)
-	$(BIN)/python -m xmr_lib assignments
+	$(BIN)/python -m xmr_course assignments
 
 grade: $(INSTALLED)
 ifndef SUBMISSIONS
 	$(error Say which folder: make grade SUBMISSIONS=folder)
 endif
-	$(BIN)/python -m xmr_lib grade "$(SUBMISSIONS)" --out build/marks.csv
+	$(BIN)/python -m xmr_course grade "$(SUBMISSIONS)" --out build/marks.csv
 
 $(INSTALLED): pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)

@@ -6,9 +6,9 @@ import pytest
 pytest.importorskip("nbgrader", reason='needs nbgrader: pip install -e ".[teaching]"')
 
 from assignments import harness, wrong_1
+from xmr_course.grading.course import assignments_dir, read, source_of
 
 from xmr_lib.evaluation import evaluate_scores
-from xmr_lib.teaching.course import assignments_dir, read, source_of
 
 NAME = "1_recall_and_protocols"
 

@@ -6,9 +6,9 @@ import torch
 pytest.importorskip("nbgrader", reason='needs nbgrader: pip install -e ".[teaching]"')
 
 from assignments import harness, wrong_2
+from xmr_course.grading.course import assignments_dir, read, source_of
 
 from xmr_lib import losses
-from xmr_lib.teaching.course import assignments_dir, read, source_of
 
 NAME = "2_hardest_negative"
 

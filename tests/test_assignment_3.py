@@ -6,12 +6,12 @@ import torch
 pytest.importorskip("nbgrader", reason='needs nbgrader: pip install -e ".[teaching]"')
 
 from assignments import harness, wrong_3
+from xmr_course.grading.course import assignments_dir, read, source_of
 
 from xmr_lib.encoders.backbone import pool_stages
 from xmr_lib.encoders.image import rich_image_features
 from xmr_lib.encoders.text import TextEncoder, pool_words, rich_text_features, word_mask
 from xmr_lib.similarity import l2norm
-from xmr_lib.teaching.course import assignments_dir, read, source_of
 
 NAME = "3_rich_features"
 

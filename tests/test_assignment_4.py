@@ -8,10 +8,10 @@ import torch
 pytest.importorskip("nbgrader", reason='needs nbgrader: pip install -e ".[teaching]"')
 
 from assignments import harness, wrong_4
+from xmr_course.grading.course import assignments_dir, read, source_of
 
 from xmr_lib.cross_attention import CrossAttention, cross_attention_scores
 from xmr_lib.similarity import Parts
-from xmr_lib.teaching.course import assignments_dir, read, source_of
 
 NAME = "4_cross_attention"
 SOURCE = read(source_of(assignments_dir(), NAME))

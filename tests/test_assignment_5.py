@@ -9,12 +9,12 @@ import torch
 pytest.importorskip("nbgrader", reason='needs nbgrader: pip install -e ".[teaching]"')
 
 from assignments import harness, wrong_5
+from xmr_course.grading.course import assignments_dir, read, source_of
 
 from xmr_lib.encoders.tree import TernaryTree
 from xmr_lib.language.referral_tree import referral_tree
 from xmr_lib.language.tagging import load_tagger
 from xmr_lib.losses import node_cross_entropy
-from xmr_lib.teaching.course import assignments_dir, read, source_of
 
 NAME = "5_referral_trees"
 SOURCE = read(source_of(assignments_dir(), NAME))

@@ -11,9 +11,9 @@ import torch
 pytest.importorskip("nbgrader", reason='needs nbgrader: pip install -e ".[teaching]"')
 
 from assignments import harness, wrong_6
+from xmr_course.grading.course import assignments_dir, id_of, read, source_of, unmarked
 
 from xmr_lib import evaluation, rerank
-from xmr_lib.teaching.course import assignments_dir, id_of, read, source_of, unmarked
 
 NAME = "6_reranking"
 SOURCE = read(source_of(assignments_dir(), NAME))

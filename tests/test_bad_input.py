@@ -22,8 +22,9 @@ import pytest
 import samples
 import torch
 from PIL import Image
+from xmr_course import paper, reproduce
 
-from xmr_lib import paper, recipes, reproduce, runs
+from xmr_lib import recipes, runs
 from xmr_lib.data import captioned, feature_store
 from xmr_lib.data.features import extract
 from xmr_lib.encoders import backbone

@@ -2,14 +2,15 @@
 
 import math
 
+import bench
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bench import __main__ as command
+from bench import attention, growth, reranking, rows
 
-from xmr_lib import bench, models, recipes, rerank
-from xmr_lib.bench import __main__ as command
-from xmr_lib.bench import attention, growth, reranking, rows
+from xmr_lib import models, recipes, rerank
 from xmr_lib.cross_attention import cross_attention_scores
 from xmr_lib.data.batches import Batch
 from xmr_lib.errors import UnknownNameError
@@ -85,7 +86,7 @@ def test_what_is_kept_for_the_way_back_counts_every_storage_once():
 
 def test_a_part_that_runs_in_its_own_process_tells_its_memory():
     found = rows.in_own_process(
-        "xmr_lib.bench.attention", "evaluate_some_tiles", n_images=4, n_captions=8,
+        "bench.attention", "evaluate_some_tiles", n_images=4, n_captions=8,
         direction="t-i", pooling="AVG", tiles=1,
     )  # fmt: skip
     assert found["all_tiles"] == 1 and found["seconds"] > 0
@@ -94,11 +95,11 @@ def test_a_part_that_runs_in_its_own_process_tells_its_memory():
 
 def test_the_memory_of_the_process_that_asks_does_not_count():
     ballast = np.ones(300_000_000, dtype=np.uint8)
-    found = rows.in_own_process("xmr_lib.bench.attention", "score_once", n_images=1, n_captions=1,
+    found = rows.in_own_process("bench.attention", "score_once", n_images=1, n_captions=1,
                                 direction="t-i", pooling="AVG")  # fmt: skip
     assert rows.peak_bytes() > ballast.nbytes
     again = np.ones(1_200_000_000, dtype=np.uint8)
-    more = rows.in_own_process("xmr_lib.bench.attention", "score_once", n_images=1, n_captions=1,
+    more = rows.in_own_process("bench.attention", "score_once", n_images=1, n_captions=1,
                                direction="t-i", pooling="AVG")  # fmt: skip
     assert abs(more["peak"] - found["peak"]) < again.nbytes / 4
 

@@ -13,19 +13,20 @@ import pytest
 from browser.chromium import chromium, missing, picture_of
 from browser.notebook import NOTEBOOK_7, Notebook
 from browser.server import jupyter_server
+from xmr_course import paper
+from xmr_course.explorers.ablation import Choice
+from xmr_course.explorers.attention import attention_explorer, look, plot_look
+from xmr_course.explorers.bars import metrics
+from xmr_course.explorers.found import find_captions, find_images, plot_found
+from xmr_course.explorers.items import tree_items
+from xmr_course.explorers.margin import CircleBatch, plot_batch
+from xmr_course.explorers.rerank import Reranking
+from xmr_course.explorers.trees import plot_item
 
-from xmr_lib import paper, runs
+from xmr_lib import runs
 from xmr_lib.data import toy
 from xmr_lib.paths import figures_dir, runs_dir
 from xmr_lib.rerank import Settings
-from xmr_lib.widgets.ablation import Choice
-from xmr_lib.widgets.attention import attention_explorer, look, plot_look
-from xmr_lib.widgets.bars import metrics
-from xmr_lib.widgets.found import find_captions, find_images, plot_found
-from xmr_lib.widgets.items import tree_items
-from xmr_lib.widgets.margin import CircleBatch, plot_batch
-from xmr_lib.widgets.rerank import Reranking
-from xmr_lib.widgets.trees import plot_item
 
 REASON = missing("jupyterlab", "notebook", "ipywidgets", "nbconvert")
 pytestmark = [

@@ -2,8 +2,8 @@ import pytest
 import torch
 from notebook_solutions import solution, stub
 from torch.nn.functional import leaky_relu, normalize
+from xmr_course.checks import CheckFailed, attention
 
-from xmr_lib.checks import CheckFailed, attention
 from xmr_lib.cross_attention import CrossAttention, pool_cosines
 from xmr_lib.cross_attention import attended_cosines as library_cosines
 from xmr_lib.cross_attention import attention_weights as library_weights

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import torch
 from notebook_solutions import solution, stub
-
-from xmr_lib.checks import CheckFailed
-from xmr_lib.checks import concepts as check
+from xmr_course.checks import CheckFailed
+from xmr_course.checks import concepts as check
 
 
 @pytest.mark.parametrize("name", ["neighbours", "mixed_attention"])

@@ -7,9 +7,8 @@ import math
 import numpy as np
 import pytest
 from notebook_solutions import solution, stub
-
-from xmr_lib.checks import CheckFailed
-from xmr_lib.checks import growth as check
+from xmr_course.checks import CheckFailed
+from xmr_course.checks import growth as check
 
 CASES = {"index_bytes": 3, "recall_of_search": 5, "queries_needed": 3}
 

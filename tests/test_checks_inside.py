@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from notebook_solutions import solution, stub
-
-from xmr_lib.checks import CheckFailed
-from xmr_lib.checks import inside as check
+from xmr_course.checks import CheckFailed
+from xmr_course.checks import inside as check
 
 
 @pytest.mark.parametrize("name", ["node_accuracy", "shares_of_cosine"])

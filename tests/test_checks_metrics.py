@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 from notebook_solutions import solution, stub
+from xmr_course.checks import CheckFailed, metrics
 
-from xmr_lib.checks import CheckFailed, metrics
 from xmr_lib.evaluation import Ranks, evaluate_scores
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from notebook_solutions import solution, stub
+from xmr_course.checks import CheckFailed
+from xmr_course.checks import objective as check
 
-from xmr_lib.checks import CheckFailed
-from xmr_lib.checks import objective as check
 from xmr_lib.similarity import l2norm
 
 

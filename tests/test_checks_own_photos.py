@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from notebook_solutions import solution, stub
-
-from xmr_lib.checks import CheckFailed
-from xmr_lib.checks import own_photos as check
+from xmr_course.checks import CheckFailed
+from xmr_course.checks import own_photos as check
 
 
 @pytest.mark.parametrize("name", ["leaking_share", "gain_per_doubling"])

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 from notebook_solutions import solution, stub
-
-from xmr_lib.checks import CheckFailed, reranking
+from xmr_course.checks import CheckFailed, reranking
 
 NAMES = ("reciprocal_sets", "jaccard_distance", "mean_ranks")
 

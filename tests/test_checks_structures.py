@@ -2,8 +2,8 @@ import pytest
 import torch
 from notebook_solutions import solution, stub
 from torch import nn
+from xmr_course.checks import CheckFailed, structures
 
-from xmr_lib.checks import CheckFailed, structures
 from xmr_lib.encoders import attention, tree
 
 CHECKS = {

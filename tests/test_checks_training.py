@@ -7,9 +7,9 @@ import re
 import numpy as np
 import pytest
 from notebook_solutions import solution, stub
+from xmr_course.checks import CheckFailed, training
 
 from xmr_lib import recipes
-from xmr_lib.checks import CheckFailed, training
 
 
 def verdict(check, function) -> str:

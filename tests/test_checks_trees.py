@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 from notebook_solutions import solution, stub
-
-from xmr_lib.checks import CheckFailed
-from xmr_lib.checks import trees as check
+from xmr_course.checks import CheckFailed
+from xmr_course.checks import trees as check
 
 
 @pytest.mark.parametrize(("name", "n"), [("right_half", 9), ("category_of", 7)])

@@ -1,4 +1,4 @@
-"""The commands of `python -m xmr_lib`, in this process, on sixty toy scenes."""
+"""The commands of `python -m xmr_lib` and `python -m xmr_course`, in this process, on sixty toy scenes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
+from xmr_course import timing
+from xmr_course.__main__ import main as course
 
-from xmr_lib import recipes, runs, timing
+from xmr_lib import recipes, runs
 from xmr_lib.__main__ import main
 from xmr_lib.commands.shared import overrides_of
 from xmr_lib.data import toy
@@ -41,10 +43,10 @@ def trained(scenes):
     return found
 
 
-def refused(capsys, *arguments) -> str:
+def refused(capsys, *arguments, command=main) -> str:
     """Runs a command that must end with exit code 2 and one clear message; returns that."""
     with pytest.raises(SystemExit) as stopped:
-        main([str(argument) for argument in arguments])
+        command([str(argument) for argument in arguments])
     assert stopped.value.code == 2
     said = capsys.readouterr()
     assert "Traceback" not in said.err + said.out
@@ -199,7 +201,7 @@ def test_reproduce(scenes, capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(
         recipes.SCALES, "toy", recipes.SCALES["toy"] | {k: int(v) for k, v in small.items()}
     )
-    main(["reproduce", "rfe-8", "--data", str(scenes), "--seeds", "0", "1"])
+    course(["reproduce", "rfe-8", "--data", str(scenes), "--seeds", "0", "1"])
     said = capsys.readouterr().out
     assert "TOY NUMBERS" in said and "avg-4-GRU-emb-avg" in said and "422.8" in said
     assert "baseline" in said and "±" in said
@@ -214,13 +216,13 @@ def test_reproduce_by_transfer(scenes, capsys, monkeypatch, tmp_path):
     sizes = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "batch_size": 32, "epochs": 1}
     monkeypatch.setitem(recipes.SCALES, "toy", recipes.SCALES["toy"] | sizes)
     rows = ["--rows", "VSE++", "--seeds", "0"]
-    main(["reproduce", "smfea-4", "--data", str(scenes), "--transfer-to", str(scenes), *rows])
+    course(["reproduce", "smfea-4", "--data", str(scenes), "--transfer-to", str(scenes), *rows])
     said = capsys.readouterr().out
     assert "SMFEA Table 4" in said and "→" in said and "data they were trained on" in said
 
 
 def test_unknown_tables_are_refused(capsys):
-    said = refused(capsys, "reproduce", "rfe-60")
+    said = refused(capsys, "reproduce", "rfe-60", command=course)
     assert said.startswith("error: There is no table named 'rfe-60'. Did you mean 'rfe-6'")
 
 
@@ -230,7 +232,7 @@ def test_reproduce_the_table_of_times(scenes, capsys, monkeypatch, tmp_path):
     monkeypatch.setitem(recipes.SCALES, "toy", recipes.SCALES["toy"] | sizes)
     real = timing.measure
     monkeypatch.setattr(timing, "measure", lambda *given, **_: real(*given, runs=2, iterations=2))
-    main(["reproduce", "rfe-5", "--data", str(scenes)])
+    course(["reproduce", "rfe-5", "--data", str(scenes)])
     said = capsys.readouterr().out
     assert "RFE Table V" in said and "SCAN-RFE" in said
     assert "1.38× → " in said, "402.39 s of SCAN-RFE's test by 292.23 s of SCAN's"
@@ -244,7 +246,7 @@ def test_reproduce_the_table_of_times(scenes, capsys, monkeypatch, tmp_path):
 
 
 def test_unknown_commands_and_options(capsys):
-    assert "reproduce" in refused(capsys, "reprodcue", "rfe-6")
+    assert "reproduce" in refused(capsys, "reprodcue", "rfe-6", command=course)
     assert "--seed" in refused(capsys, "train", "RFE", "--sed", "1")
 
 

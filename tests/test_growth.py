@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from bench import hundred_thousand
+from xmr_course import growth, growth_page
 
-from xmr_lib import growth, growth_page, rerank
-from xmr_lib.bench import hundred_thousand
+from xmr_lib import rerank
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.index.base import lists_for
 from xmr_lib.k_reciprocal import jaccard_distance
@@ -20,8 +21,8 @@ from xmr_lib.k_reciprocal import jaccard_distance
 
 PEAKS = """
 import json
-from xmr_lib.bench import hundred_thousand as bench
-from xmr_lib.bench.rows import peak_bytes
+from bench import hundred_thousand as bench
+from bench.rows import peak_bytes
 
 bench.reranking(20, 16), bench.ranks(20, 16)  # whatever is loaded at first use
 peaks = [peak_bytes()]

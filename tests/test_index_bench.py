@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from bench import index as bench
 
-from xmr_lib.bench import index as bench
 from xmr_lib.index import base
 
 

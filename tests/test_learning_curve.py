@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from xmr_course import learning_curve
+from xmr_course.learning_curve import RIDGE, advice, chance, epochs_for, sizes_for, with_fewer
 
-from xmr_lib import evaluation, learning_curve, recipes, training
+from xmr_lib import evaluation, recipes, training
 from xmr_lib.data import toy
 from xmr_lib.errors import DataError
-from xmr_lib.learning_curve import RIDGE, advice, chance, epochs_for, sizes_for, with_fewer
 
 
 @pytest.fixture(scope="module")

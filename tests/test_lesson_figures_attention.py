@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 from PIL import Image
-
-from xmr_lib import lesson_figures_attention as draw
+from xmr_course import lesson_figures_attention as draw
 
 BOXES = np.array([[0.1, 0.2, 0.4, 0.6], [0.0, 0.0, 1.0, 1.0]], dtype=np.float32)
 WORDS = ["<start>", "a", "$dog", "<end>"]

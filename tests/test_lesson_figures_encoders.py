@@ -2,8 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-
-from xmr_lib import lesson_figures_encoders as draw
+from xmr_course import lesson_figures_encoders as draw
 
 PICTURE = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)  # not square
 MAPS = [torch.rand(3, size, size, generator=torch.Generator().manual_seed(size)) for size in (8, 4)]

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pandas as pd
-
-from xmr_lib import lesson_figures_growth as draw
+from xmr_course import lesson_figures_growth as draw
 
 
 def test_recall_by_effort():

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 from PIL import Image
+from xmr_course import lesson_figures_rerank as draw
 
-from xmr_lib import lesson_figures_rerank as draw
 from xmr_lib.significance import Comparison
 
 POINTS = np.array([[0.0, 0.0], [1.0, 0.0], [1.5, 0.0], [1.6, 1.0]])

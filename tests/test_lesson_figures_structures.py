@@ -3,8 +3,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import Circle
 from PIL import Image
-
-from xmr_lib import lesson_figures_structures as draw
+from xmr_course import lesson_figures_structures as draw
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from xmr_course import lesson_figures_training as pictures
 
-from xmr_lib import lesson_figures_training as pictures
 from xmr_lib import recipes
 
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from xmr_course import paper
 
-from xmr_lib import paper
 from xmr_lib.errors import UnknownNameError
 
 TABLES = Path(paper.__file__).parent / "tables"

@@ -7,8 +7,9 @@ import re
 from pathlib import Path
 
 import pytest
+from xmr_course import paper
 
-from xmr_lib import paper, recipes
+from xmr_lib import recipes
 
 PROJECT = Path(__file__).parents[1]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
@@ -86,9 +87,17 @@ def test_make_targets_that_the_readme_names_exist():
 
 
 def test_commands_that_the_readme_names_exist():
-    from xmr_lib.__main__ import COMMANDS
+    import xmr_course.__main__ as course
 
-    assert set(re.findall(r"python -m xmr_lib ([a-z-]+)", README)) <= set(COMMANDS)
+    import xmr_lib.__main__ as library
+
+    assert set(re.findall(r"python -m xmr_lib ([a-z-]+)", README)) <= set(library.COMMANDS)
+    assert set(re.findall(r"python -m xmr_course ([a-z-]+)", README)) <= set(course.COMMANDS)
+
+
+def test_the_library_never_names_the_course():
+    for module in (PROJECT / "xmr_lib").rglob("*.py"):
+        assert "xmr_course" not in module.read_text(encoding="utf-8"), module
 
 
 def test_extras_are_those_of_pyproject():

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from xmr_course import paper, reproduce, table_rows
 
-from xmr_lib import paper, reproduce, runs, table_rows
+from xmr_lib import runs
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.evaluation import Ranks, Retrieval, evaluate_protocol, mean_metrics
 from xmr_lib.recipes import compose
@@ -269,7 +270,7 @@ def test_rows_that_nobody_printed_can_be_added(made_up, tmp_path):
 
 
 def test_what_was_not_saved_says_how_to_get_it(tmp_path):
-    with pytest.raises(DataError, match="python -m xmr_lib reproduce rfe-7"):
+    with pytest.raises(DataError, match="python -m xmr_course reproduce rfe-7"):
         reproduce.saved("rfe-7", folder=tmp_path)
     with pytest.raises(UnknownNameError):
         reproduce.saved("rfe-77")

@@ -12,11 +12,9 @@ import pytest
 pytest.importorskip("nbgrader", reason='needs nbgrader: pip install -e ".[teaching]"')
 
 from assignments import tiny
-
-from xmr_lib.commands import teaching as commands
-from xmr_lib.errors import DataError, MissingDependencyError, UnknownNameError
-from xmr_lib.teaching import grading, own_work
-from xmr_lib.teaching.course import (
+from xmr_course import __main__ as commands
+from xmr_course.grading import grading, own_work
+from xmr_course.grading.course import (
     assignment_ids,
     assignments_dir,
     id_of,
@@ -26,8 +24,10 @@ from xmr_lib.teaching.course import (
     source_of,
     unmarked,
 )
-from xmr_lib.teaching.release import as_text, release, student_copies
-from xmr_lib.teaching.submissions import find, mend
+from xmr_course.grading.release import as_text, release, student_copies
+from xmr_course.grading.submissions import find, mend
+
+from xmr_lib.errors import DataError, MissingDependencyError, UnknownNameError
 
 RIGHT = {
     "half": "def half(x):\n    return x / 2",

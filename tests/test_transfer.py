@@ -8,8 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from xmr_course import reproduce
 
-from xmr_lib import ensemble, reproduce, runs
+from xmr_lib import ensemble, runs
 from xmr_lib.data import captioned, toy
 from xmr_lib.encoders.backbone import load_backbone
 from xmr_lib.encoding import encode_images

@@ -7,13 +7,13 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.text import Annotation
 from PIL import Image
+from xmr_course import lesson_figures_smfea as smfea
+from xmr_course import lesson_figures_trees as draw
+from xmr_course import tree_figures
+from xmr_course.inside import PLACES, Contributions
 
-from xmr_lib import lesson_figures_smfea as smfea
-from xmr_lib import lesson_figures_trees as draw
-from xmr_lib import tree_figures
 from xmr_lib.errors import DataError
 from xmr_lib.figures import BLUE, GREEN, ORANGE, VERMILION
-from xmr_lib.inside import PLACES, Contributions
 from xmr_lib.language.referral_tree import ReferralTree
 
 WALK = ReferralTree(("dog", None, None, "play with", "ball", None, None))

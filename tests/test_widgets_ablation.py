@@ -6,14 +6,14 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import xmr_course.explorers
+from xmr_course import paper
+from xmr_course.explorers import bars
+from xmr_course.explorers.ablation import AblationExplorer, ablation_explorer
+from xmr_course.reproduce import METRICS
 
-import xmr_lib.widgets
-from xmr_lib import paper
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.paths import figures_dir
-from xmr_lib.reproduce import METRICS
-from xmr_lib.widgets import bars
-from xmr_lib.widgets.ablation import AblationExplorer, ablation_explorer
 
 
 def save(table, label, measured, extra=()):
@@ -121,7 +121,7 @@ def test_a_table_that_nobody_measured_is_shown_as_printed(saved):
     explorer = ablation_explorer("rfe-10")
     explorer.table.value = "rfe-1"
     assert explorer.measured.options == (("nothing yet", None),)
-    assert "python -m xmr_lib reproduce rfe-1" in explorer.message.value
+    assert "python -m xmr_course reproduce rfe-1" in explorer.message.value
     assert "its cells add up to 400.4" in explorer.message.value
     figure = explorer.picture()
     assert len(figure.axes) == 1 and "not measured yet" in figure.get_suptitle()
@@ -192,7 +192,7 @@ def test_every_table_of_both_papers_can_be_drawn(monkeypatch):
 
 
 def test_a_frame_needs_no_file(saved):
-    from xmr_lib.reproduce import saved as read
+    from xmr_course.reproduce import saved as read
 
     frame = read("rfe-10", "toy")
     explorer = ablation_explorer(frame=frame)
@@ -219,7 +219,7 @@ def test_without_widgets_it_is_a_picture(saved, monkeypatch, capsys):
     bundle = ablation_explorer("rfe-10")._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    still = xmr_lib.widgets.ablation_explorer("rfe-10")
+    still = xmr_course.explorers.ablation_explorer("rfe-10")
     assert "pip install ipywidgets" in capsys.readouterr().out
     assert still._repr_mimebundle_()["image/png"] == bundle["image/png"]
     assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")

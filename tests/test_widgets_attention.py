@@ -5,12 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+import xmr_course.explorers
+from xmr_course.explorers.attention import attention_explorer, look
 
-import xmr_lib.widgets
 from xmr_lib import runs
 from xmr_lib.data import toy
 from xmr_lib.errors import DataError
-from xmr_lib.widgets.attention import attention_explorer, look
 
 SMALL = {"epochs": 1, "word_dim": 8, "rnn_dim": 16, "joint_dim": 16, "batch_size": 16}
 
@@ -142,6 +142,6 @@ def test_controls_can_be_found_by_their_classes(run):
 
 
 def test_the_package_offers_it():
-    assert xmr_lib.widgets.attention_explorer is attention_explorer
+    assert xmr_course.explorers.attention_explorer is attention_explorer
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        xmr_lib.widgets.nonsense  # noqa: B018
+        xmr_course.explorers.nonsense  # noqa: B018

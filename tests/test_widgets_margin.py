@@ -5,11 +5,11 @@ import sys
 
 import numpy as np
 import pytest
+import xmr_course.explorers
+from xmr_course.explorers.margin import CircleBatch, in_words, margin_playground, plot_batch
 
-import xmr_lib.widgets
 from xmr_lib.errors import DataError
 from xmr_lib.losses import plateau
-from xmr_lib.widgets.margin import CircleBatch, in_words, margin_playground, plot_batch
 
 # Two pairs: images at 0° and 90°; caption 1 lies 60° from its image, caption 2 at its image.
 HAND = np.array([[0.0, 90.0], [60.0, 90.0]])
@@ -150,7 +150,7 @@ def test_without_widgets_it_is_a_picture(monkeypatch, capsys):
     bundle = margin_playground()._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    still = xmr_lib.widgets.margin_playground()
+    still = xmr_course.explorers.margin_playground()
     assert "pip install ipywidgets" in capsys.readouterr().out
     assert still._repr_mimebundle_()["image/png"] == bundle["image/png"]
     assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")

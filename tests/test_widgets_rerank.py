@@ -6,14 +6,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+import xmr_course.explorers
+from xmr_course.explorers.rerank import Reranking, rerank_explorer
 
-import xmr_lib.widgets
 from xmr_lib import runs
 from xmr_lib.data import toy
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError
 from xmr_lib.rerank import Settings
-from xmr_lib.widgets.rerank import Reranking, rerank_explorer
 
 SMALL = {"epochs": 1, "word_dim": 8, "rnn_dim": 16, "joint_dim": 16, "batch_size": 16}
 PNG = b"\x89PNG"
@@ -51,7 +51,7 @@ def test_numbers_are_those_of_the_library(run, settings):
 def test_another_weight_needs_no_new_fit(places, monkeypatch):
     again = Reranking(trained(places, "RFE"))
     first = again.distances(Settings(4, 2, 0.2))
-    monkeypatch.setattr("xmr_lib.widgets.rerank.rerank.fit", None)  # a call would fail
+    monkeypatch.setattr("xmr_course.explorers.rerank.rerank.fit", None)  # a call would fail
     other = again.distances(Settings(4, 2, 0.9))
     jaccard, original = again.distances(Settings(4, 2, 0)), again.distances(Settings(4, 2, 1))
     torch.testing.assert_close(first, 0.8 * jaccard + 0.2 * original)
@@ -130,4 +130,4 @@ def test_without_ipywidgets_it_is_a_picture(places, monkeypatch, capsys):
 
 
 def test_it_is_offered_by_the_package():
-    assert xmr_lib.widgets.rerank_explorer is rerank_explorer
+    assert xmr_course.explorers.rerank_explorer is rerank_explorer

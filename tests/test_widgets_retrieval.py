@@ -7,20 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import xmr_course.explorers
 from PIL import Image
+from xmr_course.explorers.found import find_captions, find_images, plot_found
+from xmr_course.explorers.retrieval import CAPTIONS, IMAGES, RetrievalExplorer, retrieval_explorer
 
-import xmr_lib.widgets
 from xmr_lib import runs
 from xmr_lib.data import toy
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError
-from xmr_lib.widgets.found import find_captions, find_images, plot_found
-from xmr_lib.widgets.retrieval import (
-    CAPTIONS,
-    IMAGES,
-    RetrievalExplorer,
-    retrieval_explorer,
-)
 
 SMALL = {"epochs": 1, "word_dim": 8, "rnn_dim": 16, "joint_dim": 16, "batch_size": 16}
 PNG = b"\x89PNG"
@@ -296,6 +291,6 @@ def test_it_shows_a_picture_where_widgets_do_not(rfe, monkeypatch, capsys):
     assert bundle["text/plain"] == "retrieval explorer of RFE"
     assert {"xmr-explorer", "xmr-retrieval-explorer"} == set(explorer.box._dom_classes)
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    still = xmr_lib.widgets.retrieval_explorer(rfe, sentence="a dog")
+    still = xmr_course.explorers.retrieval_explorer(rfe, sentence="a dog")
     assert "pip install ipywidgets" in capsys.readouterr().out
     assert still._repr_mimebundle_()["image/png"] == bundle["image/png"]

@@ -2,7 +2,7 @@
 
 from threading import Event, Thread
 
-from xmr_lib.widgets.shared import Turns
+from xmr_course.explorers.shared import Turns
 
 
 def test_a_change_from_another_thread_is_answered_after_the_first():

@@ -4,13 +4,15 @@ import sys
 
 import numpy as np
 import pytest
+from xmr_course import explorers as widgets
+from xmr_course import inside
+from xmr_course.explorers.items import tree_items
+from xmr_course.explorers.trees import TreeExplorer, tree_explorer
 
-from xmr_lib import inside, runs, widgets
+from xmr_lib import runs
 from xmr_lib.data import toy
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError
-from xmr_lib.widgets.items import tree_items
-from xmr_lib.widgets.trees import TreeExplorer, tree_explorer
 
 SMALL = {"epochs": 1, "word_dim": 8, "rnn_dim": 16, "joint_dim": 16, "batch_size": 16}
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from xmr_course.explorers.trees import TreeExplorer, TreeItem, plot_item, tree_explorer
+from xmr_course.inside import Contributions
 
 from xmr_lib.errors import DataError
-from xmr_lib.inside import Contributions
 from xmr_lib.language.referral_tree import ReferralTree
-from xmr_lib.widgets.trees import TreeExplorer, TreeItem, plot_item, tree_explorer
 
 PNG = b"\x89PNG"
 PHOTO = Image.new("RGB", (12, 8), "grey")

@@ -1,4 +1,4 @@
-"""The command line: `python -m xmr_lib demo | train | evaluate | search | reproduce | …`."""
+"""The command line: `python -m xmr_lib train | evaluate | search | extract | …`."""
 
 from __future__ import annotations
 
@@ -6,26 +6,21 @@ import os
 import sys
 import time
 import warnings
+from collections.abc import Callable
 
 import tyro
 
 from xmr_lib.commands.search import search
-from xmr_lib.commands.starting import demo, doctor, pretrain_toy, toy
-from xmr_lib.commands.teaching import assignments, grade
+from xmr_lib.commands.starting import doctor, pretrain_toy, toy
 from xmr_lib.commands.testing import evaluate
-from xmr_lib.commands.training import extract, learning_curve, reproduce, train
+from xmr_lib.commands.training import extract, train
 from xmr_lib.errors import XMRError
 
 COMMANDS = {
-    "demo": demo,
     "train": train,
     "evaluate": evaluate,
     "search": search,
-    "reproduce": reproduce,
-    "learning-curve": learning_curve,
     "extract": extract,
-    "assignments": assignments,
-    "grade": grade,
     "toy": toy,
     "pretrain-toy": pretrain_toy,
     "doctor": doctor,
@@ -33,10 +28,15 @@ COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Runs a command; errors that the user can mend are one line, not a traceback."""
+    """Runs one of the library's commands."""
+    run_command(COMMANDS, arguments)
+
+
+def run_command(commands: dict[str, Callable], arguments: list[str] | None = None) -> None:
+    """Runs one of `commands`; an error that the user can correct is one line, not a traceback."""
     warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     try:
-        tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="xmr", args=arguments)
+        tyro.extras.subcommand_cli_from_dict(commands, prog="xmr", args=arguments)
     except XMRError as error:
         if os.environ.get("RANK", "0") != "0":
             time.sleep(3)  # the first process says it, and torchrun ends the others meanwhile

@@ -324,3 +324,23 @@ def mean_metrics(results: Sequence[Retrieval]) -> dict[str, float]:
     """Metrics averaged over the parts of a protocol, as the papers do over five folds."""
     each = [result.metrics() for result in results]
     return {name: float(np.mean([m[name] for m in each])) for name in each[0]}
+
+
+def joined(parts: Sequence[Retrieval]) -> Retrieval:
+    """Folds of one test as one: recalls are their mean, and images stay together.
+
+    Args:
+        parts: As `evaluate_protocol` returns them, folds of equal size.
+    """
+
+    def ranks(way: str) -> Ranks:
+        each = [getattr(part, way) for part in parts]
+        return Ranks(
+            *(np.concatenate([getattr(r, f) for r in each]) for f in ("greater", "tied", "hits"))
+        )
+
+    firsts = np.cumsum([0, *(len(part.i2t.greater) for part in parts)])
+    image_of_caption = [
+        part.image_of_caption + first for part, first in zip(parts, firsts, strict=False)
+    ]
+    return Retrieval(ranks("i2t"), ranks("t2i"), np.concatenate(image_of_caption))

@@ -141,7 +141,7 @@ def plot_history(
 
 @_styled
 def plot_comparison(frame: pd.DataFrame, title: str | None = None) -> Picture:
-    """Printed beside measured, a line per row of a table (as `xmr_lib.reproduce` returns it).
+    """Printed beside measured, a line per row of a table (as `reproduce` returns it).
 
     The two R@1 are drawn for both, because every row prints them; the sum of recalls only where
     it was measured, with what the paired bootstrap says about it. Bars are ± one s.d. over seeds.

@@ -11,7 +11,7 @@ import linecache
 from dataclasses import dataclass
 from pathlib import Path
 
-from xmr_lib.teaching.course import Course, Mark, id_of, is_graded, is_solution, read, source_of
+from xmr_course.grading.course import Course, Mark, id_of, is_graded, is_solution, read, source_of
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ import copy
 import json
 from pathlib import Path
 
-from xmr_lib.teaching.course import CONFIG, assignments_dir, id_of
-from xmr_lib.teaching.release import as_text
+from xmr_course.grading.course import CONFIG, assignments_dir, id_of
+from xmr_course.grading.release import as_text
 
 NAME = "tiny"
 

@@ -87,7 +87,7 @@ def _outputs(cells: list[dict], seen: dict[str, Any]) -> list[str]:
         # where widgets are saved beside pictures, the page asks the network for the widgets
         found.append(
             f"{pictures} pictures are saved, {len(seen['pictures'])} are shown "
-            "(explorers: python -m xmr_lib.still_notebooks notebooks/*.ipynb)"
+            "(explorers: python -m xmr_course.still_notebooks notebooks/*.ipynb)"
         )
     if not all(seen["pictures"]):
         found.append("a picture cannot be shown")

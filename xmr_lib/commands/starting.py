@@ -1,16 +1,9 @@
-"""Commands to begin with: `demo`, `doctor`, and the toy scenes' own."""
+"""Commands to begin with: `doctor`, and the toy scenes' own."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-
-
-def demo() -> None:
-    """Train VSE++, RFE and SMFEA on toy scenes, compare them, draw what they find, and trees."""
-    from xmr_lib import demo as demonstration
-
-    demonstration.main()
 
 
 def doctor() -> None:

@@ -1,0 +1,1 @@
+"""The course beside the library: lessons, explorers, printed tables and grading."""
