@@ -1,4 +1,4 @@
-"""The commands of `python -m xmr_lib` and `python -m xmr_course`, in this process, on sixty toy scenes."""
+"""The commands of the library and of the course, in this process, on sixty toy scenes."""
 
 from __future__ import annotations
 

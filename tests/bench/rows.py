@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import statistics
 import subprocess
@@ -96,6 +97,7 @@ def in_own_process(module: str, function: str, **arguments: int | str) -> dict[s
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(arguments)],
         check=True, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )  # fmt: skip
     return json.loads(done.stdout.splitlines()[-1])
 
