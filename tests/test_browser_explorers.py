@@ -25,7 +25,7 @@ from xmr_course.explorers.trees import plot_item
 
 from xmr_lib import runs
 from xmr_lib.data import toy
-from xmr_lib.paths import figures_dir, runs_dir
+from xmr_lib.files import figures_dir, runs_dir
 from xmr_lib.rerank import Settings
 
 REASON = missing("jupyterlab", "notebook", "ipywidgets", "nbconvert")

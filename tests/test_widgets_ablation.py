@@ -13,7 +13,7 @@ from xmr_course.explorers.ablation import AblationExplorer, ablation_explorer
 from xmr_course.reproduce import METRICS
 
 from xmr_lib.errors import DataError, UnknownNameError
-from xmr_lib.paths import figures_dir
+from xmr_lib.files import figures_dir
 
 
 def save(table, label, measured, extra=()):

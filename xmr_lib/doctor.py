@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
 
-from xmr_lib import paths
+from xmr_lib import files
 
 OK, MISSING, FAILED = "ok", "missing", "FAILED"
 
@@ -175,7 +175,7 @@ def _toy_weights() -> Check:
 
 
 def _toy_scenes() -> Check:
-    drawn = sorted(folder.name for folder in paths.cache_dir().glob("toy-*") if folder.is_dir())
+    drawn = sorted(folder.name for folder in files.cache_dir().glob("toy-*") if folder.is_dir())
     if drawn:
         return Check("toy scenes", OK, f"drawn: {', '.join(drawn)}")
     return Check("toy scenes", OK, "not drawn yet; the first use draws them in seconds")
@@ -183,9 +183,9 @@ def _toy_scenes() -> Check:
 
 def _folders() -> list[Check]:
     places = {
-        "cache folder": (paths.cache_dir(), "XMR_CACHE"),
-        "runs folder": (paths.runs_dir(), "XMR_RUNS"),
-        "figures folder": (paths.figures_dir(), "XMR_FIGURES"),
+        "cache folder": (files.cache_dir(), "XMR_CACHE"),
+        "runs folder": (files.runs_dir(), "XMR_RUNS"),
+        "figures folder": (files.figures_dir(), "XMR_FIGURES"),
     }
 
     def look(name: str, folder: Path) -> Check:
@@ -204,7 +204,7 @@ def _folders() -> list[Check]:
 
 
 def _disk() -> Check:
-    folder = _existing(paths.cache_dir())
+    folder = _existing(files.cache_dir())
     free = shutil.disk_usage(folder).free / GIGABYTE
     if free < NEEDED_GIGABYTES:
         mend = "delete what you no longer need from the cache folder, or set XMR_CACHE elsewhere"

@@ -14,6 +14,10 @@ class DataError(XMRError, ValueError):
     """Unusable input: the message names the file, line or row and what to do about it."""
 
 
+class DamagedFileError(DataError):
+    """A file of the kit's own is cut short or changed: its contents do not fit its checksum."""
+
+
 class MissingDependencyError(XMRError, ImportError):
     """An optional part is not installed: the message holds the command that installs it."""
 

@@ -34,8 +34,8 @@ from xmr_lib.encoders.backbone import load_backbone, pool_stages
 from xmr_lib.encoding import encode_captions, encode_images
 from xmr_lib.errors import DataError
 from xmr_lib.evaluation import Retrieval
+from xmr_lib.files import runs_dir
 from xmr_lib.language.knowledge import Knowledge
-from xmr_lib.paths import runs_dir
 from xmr_lib.recipes import Recipe, Scale
 from xmr_lib.retriever import Retriever
 from xmr_lib.similarity import Encoded
@@ -155,7 +155,7 @@ def run(
             EfficientNet-Lite0.
         regions: Which regions, for models that compare them (see `sources.features_of`).
         features: Features extracted before, instead of `backbone` and `regions`.
-        root: Folder of all runs; `paths.runs_dir()` by default.
+        root: Folder of all runs; `files.runs_dir()` by default.
         resume: Reuse a finished run and go on with a killed one; False trains from the start.
         overrides: Fields of the recipe, such as `margin=0.3`.
 

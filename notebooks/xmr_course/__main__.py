@@ -77,7 +77,7 @@ def learning_curve(
     """
     from xmr_course import learning_curve as curves
     from xmr_lib import figures
-    from xmr_lib.paths import figures_dir
+    from xmr_lib.files import figures_dir
 
     frame = curves.measure(
         recipe, source, sizes=sizes, seeds=seeds, scale=scale, backbone=backbone, regions=regions,

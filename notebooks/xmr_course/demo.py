@@ -10,8 +10,8 @@ from xmr_course import inside, tree_figures
 from xmr_lib import examples, figures, runs
 from xmr_lib.data.images import open_image
 from xmr_lib.evaluation import RECALLS
+from xmr_lib.files import figures_dir, project_dir
 from xmr_lib.losses import plateau
-from xmr_lib.paths import figures_dir, project_dir
 from xmr_lib.runs import Run
 from xmr_lib.significance import bootstrap_interval, paired_bootstrap
 

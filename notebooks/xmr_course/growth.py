@@ -20,8 +20,8 @@ from pathlib import Path
 import pandas as pd
 
 from xmr_lib.errors import DataError, UnknownNameError
+from xmr_lib.files import figures_dir
 from xmr_lib.index.base import lists_for
-from xmr_lib.paths import figures_dir
 
 NOTE = "arithmetic, not measured"
 SIZES = (100_000, 1_000_000, 10_000_000, 100_000_000)  # captions

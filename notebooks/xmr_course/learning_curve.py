@@ -26,7 +26,7 @@ from xmr_lib.data.regions import Regions
 from xmr_lib.errors import DataError
 from xmr_lib.evaluation import RECALLS, Retrieval
 from xmr_lib.figures import GREY, PALETTE, Picture, style
-from xmr_lib.paths import runs_dir
+from xmr_lib.files import runs_dir
 from xmr_lib.recipes import Scale
 from xmr_lib.sources import DataSource, features_of, is_toy, label_of, loaded
 

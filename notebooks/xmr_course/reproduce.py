@@ -23,7 +23,7 @@ from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.evaluation import RECALLS, Protocol, Retrieval, joined
-from xmr_lib.paths import figures_dir
+from xmr_lib.files import figures_dir
 from xmr_lib.recipes import Composition, Scale
 from xmr_lib.retriever import Retriever
 from xmr_lib.sources import label_of, loaded

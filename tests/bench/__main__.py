@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from bench import PARTS, growth, hundred_thousand
 from xmr_lib import figures
 from xmr_lib.errors import UnknownNameError
-from xmr_lib.paths import figures_dir
+from xmr_lib.files import figures_dir
 
 
 def main(names: list[str]) -> None:

@@ -19,12 +19,12 @@ import torch
 
 from xmr_lib import figures, runs
 from xmr_lib.figures import BLUE, GREY, ORANGE, Picture, style
+from xmr_lib.files import figures_dir
 from xmr_lib.index import opening
 from xmr_lib.index.exact import ExactIndex
 from xmr_lib.index.following import follow
 from xmr_lib.index.kinds import KINDS, Kind
 from xmr_lib.index.recall import measure
-from xmr_lib.paths import figures_dir
 
 EFFORTS = (1, 2, 4, 8, 16, 32)
 CLOCK = time.process_time

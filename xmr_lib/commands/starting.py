@@ -38,7 +38,7 @@ def toy(out: Path | None = None) -> None:
         out: File of the sheet; figures/toy_scenes.png by default.
     """
     from xmr_lib.data import toy as scenes
-    from xmr_lib.paths import figures_dir
+    from xmr_lib.files import figures_dir
 
     out = out or figures_dir() / "toy_scenes.png"
     scenes.load()

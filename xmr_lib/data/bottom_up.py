@@ -22,7 +22,6 @@ from typing import NamedTuple
 import numpy as np
 from tqdm.auto import tqdm
 
-from xmr_lib import paths
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.feature_store import FeatureStore, list_files, open_array, write_atomically
 from xmr_lib.data.features import store_label
@@ -70,7 +69,7 @@ def read(
             (`COCO_val2014_000000391895.jpg` is image 391895). None: all images of the files, in
             their order (see `image_ids`).
         dtype: "float32", or "float16" for half the disk space.
-        cache: Folder of the cache; None: `xmr_lib.paths.cache_dir()`.
+        cache: Folder of the cache; None: `xmr_lib.files.cache_dir()`.
 
     Returns:
         The regions with their boxes, memory-mapped; images with fewer regions than others are
@@ -82,7 +81,7 @@ def read(
             or read-only disk.
     """
     files = _files(source)
-    root = Path(cache or paths.cache_dir()) / "regions"
+    root = Path(cache or files.cache_dir()) / "regions"
     listing = list_files(files)
     index = _index(files, listing, root)
     ids = list(index) if data is None else _ids_of(data, index, files)
@@ -121,7 +120,7 @@ def image_ids(
         DataError: a malformed line; names file and line.
     """
     files = _files(source)
-    root = Path(cache or paths.cache_dir()) / "regions"
+    root = Path(cache or files.cache_dir()) / "regions"
     return tuple(_index(files, list_files(files), root))
 
 

@@ -23,7 +23,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from xmr_lib import paths
+from xmr_lib import files
 from xmr_lib.data import images as pictures
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.feature_store import FeatureStore, list_files, open_array
@@ -95,7 +95,7 @@ def extract(
         batch_size: Images per forward pass.
         workers: Processes that decode images; None: one per core but one, at least one and at
             most eight.
-        cache: Folder of the cache; None: `xmr_lib.paths.cache_dir()`.
+        cache: Folder of the cache; None: `xmr_lib.files.cache_dir()`.
         device: Where the network runs; None: the accelerator that accelerate finds, else the CPU.
 
     Returns:
@@ -110,7 +110,7 @@ def extract(
     crop = pictures.crop(transform, net.image_size, train=False)
     settings = settings_of(net, transform, dtype)
     label = store_label(data.name, net.name, transform)
-    root = Path(cache or paths.cache_dir()) / "features"
+    root = Path(cache or files.cache_dir()) / "features"
     store = FeatureStore(root, label, settings, list_files(data.image_files), net.dim, dtype)
 
     def describe(seen: Pictures, pixels: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from xmr_lib import paths
+from xmr_lib import files
 from xmr_lib.data.formats import (
     CAPTION_COLUMNS,
     IMAGE_COLUMNS,
@@ -86,7 +86,7 @@ def _picture_folder(folder: Path, split: str | None) -> Path:
     digest = hashlib.sha256(str(folder).encode())
     for state in states:
         digest.update(state.read_bytes())  # holds the data set's own fingerprint
-    return paths.cache_dir() / "saved-datasets" / digest.hexdigest()[:16] / (split or "all")
+    return files.cache_dir() / "saved-datasets" / digest.hexdigest()[:16] / (split or "all")
 
 
 def _column(names: list[str], wanted: tuple[str, ...], folder: Path) -> str:

@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from xmr_lib import paths
+from xmr_lib import files
 from xmr_lib.data import images as pictures
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.feature_store import FeatureStore, list_files, open_array
@@ -148,7 +148,7 @@ def extract(
         batch_size: Pictures (images, or crops of them) per forward pass, about.
         workers: Processes that decode images; None: one per core but one, at least one and at
             most eight.
-        cache: Folder of the cache; None: `xmr_lib.paths.cache_dir()`.
+        cache: Folder of the cache; None: `xmr_lib.files.cache_dir()`.
         device: Where the networks run; None: the accelerator that accelerate finds, else the CPU.
 
     Raises:
@@ -165,7 +165,7 @@ def extract(
     kind = kind or ("boxes" if scenes_folder(data) else "grid")
     _check_options(kind, cells, transform)
     net = prepare(data, backbone, dtype)
-    root = Path(cache or paths.cache_dir()) / "regions"
+    root = Path(cache or files.cache_dir()) / "regions"
     listing = list_files(data.image_files)
     running = {"batch_size": batch_size, "workers": workers, "device": device}
     if kind == "grid":

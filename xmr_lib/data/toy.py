@@ -26,7 +26,7 @@ from xmr_lib.data.toy_layout import compose
 from xmr_lib.data.toy_scenes import Scene
 from xmr_lib.data.toy_styles import STYLES, redraw, rewrite
 from xmr_lib.errors import DataError, UnknownNameError
-from xmr_lib.paths import cache_dir
+from xmr_lib.files import cache_dir
 
 VERSION = 3  # to be raised whenever scenes, captions or drawings change
 

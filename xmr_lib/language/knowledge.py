@@ -16,13 +16,13 @@ import numpy as np
 from xmr_lib.data.feature_store import write_atomically
 from xmr_lib.data.vocabulary import Vocabulary
 from xmr_lib.errors import DataError
+from xmr_lib.files import cache_dir
 from xmr_lib.language.categories import Categories
 from xmr_lib.language.concepts import Concepts
 from xmr_lib.language.peer_files import load_peer_concepts
 from xmr_lib.language.tagging import load_tagger
 from xmr_lib.language.trees import trees_of
 from xmr_lib.language.word_vectors import caption_vectors, load_glove
-from xmr_lib.paths import cache_dir
 
 if TYPE_CHECKING:
     from xmr_lib.recipes import Recipe

@@ -15,11 +15,11 @@ from tqdm.auto import tqdm
 
 from xmr_lib.data.feature_store import write_atomically
 from xmr_lib.errors import UnknownNameError
+from xmr_lib.files import cache_dir
 from xmr_lib.language import stanford
 from xmr_lib.language.parsing import PARSERS
 from xmr_lib.language.referral_tree import ReferralTree, referral_tree, tree_of_chunks
 from xmr_lib.language.tagging import load_tagger
-from xmr_lib.paths import cache_dir
 
 VERSION = 4  # to be raised whenever a caption's tree changes
 CHUNK = 500  # captions that a process takes at once

@@ -15,7 +15,7 @@ from xmr_course import paper, reproduce, timing
 from xmr_course.paper import PaperTable
 from xmr_lib.errors import DataError
 from xmr_lib.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, Picture, _wrapped, style
-from xmr_lib.paths import figures_dir
+from xmr_lib.files import figures_dir
 
 RECALLS = {"rsum": "sum of the six recalls"} | {
     f"{way}_r{k}": f"{words} R@{k}"

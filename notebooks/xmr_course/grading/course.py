@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from xmr_lib.errors import DataError, MissingDependencyError, UnknownNameError
-from xmr_lib.paths import project_dir
+from xmr_lib.files import project_dir
 
 CONFIG = "nbgrader_config.py"
 
