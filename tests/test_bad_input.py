@@ -22,7 +22,7 @@ import pytest
 import samples
 import torch
 from PIL import Image
-from xmr_course import paper, reproduce
+from xmr_course.tables import paper, reproduce
 
 from xmr_lib import recipes, runs
 from xmr_lib.data import captioned, feature_store

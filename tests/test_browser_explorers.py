@@ -13,7 +13,6 @@ import pytest
 from browser.chromium import chromium, missing, picture_of
 from browser.notebook import NOTEBOOK_7, Notebook
 from browser.server import jupyter_server
-from xmr_course import paper
 from xmr_course.explorers.ablation import Choice
 from xmr_course.explorers.attention import attention_explorer, look, plot_look
 from xmr_course.explorers.bars import metrics
@@ -22,6 +21,7 @@ from xmr_course.explorers.items import tree_items
 from xmr_course.explorers.margin import CircleBatch, plot_batch
 from xmr_course.explorers.rerank import Reranking
 from xmr_course.explorers.trees import plot_item
+from xmr_course.tables import paper
 
 from xmr_lib import runs
 from xmr_lib.data import toy

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from PIL import Image
-from xmr_course import timing
 from xmr_course.__main__ import main as course
+from xmr_course.tables import timing
 
 from xmr_lib import recipes, runs
 from xmr_lib.__main__ import main

@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from xmr_course import learning_curve
-from xmr_course.learning_curve import RIDGE, advice, chance, epochs_for, sizes_for, with_fewer
+from xmr_course.tables import learning_curve
+from xmr_course.tables.learning_curve import (
+    RIDGE,
+    advice,
+    chance,
+    epochs_for,
+    sizes_for,
+    with_fewer,
+)
 
 from xmr_lib import evaluation, recipes, training
 from xmr_lib.data import toy

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from xmr_course import paper
+from xmr_course.tables import paper
 
 from xmr_lib.errors import UnknownNameError
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from xmr_course import paper
+from xmr_course.tables import paper
 
 from xmr_lib import recipes
 

@@ -9,7 +9,7 @@ from dataclasses import FrozenInstanceError, asdict
 import numpy as np
 import pytest
 from made_data import STAGE_DIMS, make
-from xmr_course import paper
+from xmr_course.tables import paper
 
 from xmr_lib import models, recipes, training
 from xmr_lib.errors import DataError, UnknownNameError

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from xmr_course import paper, reproduce, table_rows
+from xmr_course.tables import paper, reproduce, rows
 
 from xmr_lib import runs
 from xmr_lib.errors import DataError, UnknownNameError
@@ -55,8 +55,8 @@ def made_up(monkeypatch):
         return made(name, members[0].seed, sum(member.seconds for member in members))
 
     monkeypatch.setattr(runs, "run", run)
-    monkeypatch.setattr(table_rows, "Ensemble", ensemble)
-    monkeypatch.setattr(table_rows, "features_of", lambda *given, **more: "regions")
+    monkeypatch.setattr(rows, "Ensemble", ensemble)
+    monkeypatch.setattr(rows, "features_of", lambda *given, **more: "regions")
     return calls
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
-from xmr_course import reproduce
+from xmr_course.tables import reproduce
 
 from xmr_lib import ensemble, runs
 from xmr_lib.data import captioned, toy

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import xmr_course.explorers
-from xmr_course import paper
 from xmr_course.explorers import bars
 from xmr_course.explorers.ablation import AblationExplorer, ablation_explorer
-from xmr_course.reproduce import METRICS
+from xmr_course.tables import paper
+from xmr_course.tables.reproduce import METRICS
 
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.files import figures_dir
@@ -192,7 +192,7 @@ def test_every_table_of_both_papers_can_be_drawn(monkeypatch):
 
 
 def test_a_frame_needs_no_file(saved):
-    from xmr_course.reproduce import saved as read
+    from xmr_course.tables.reproduce import saved as read
 
     frame = read("rfe-10", "toy")
     explorer = ablation_explorer(frame=frame)

@@ -42,7 +42,7 @@ def reproduce(
         transfer_to: Test on this data set instead of the one trained on, as SMFEA's Table 4 does:
             toy:sketch, or a folder as for --data.
     """
-    from xmr_course import reproduce as reproduction
+    from xmr_course.tables import reproduce as reproduction
     from xmr_lib import distributed
 
     distributed.join()
@@ -75,7 +75,7 @@ def learning_curve(
             it.
         set: Fields of the recipe to change, as margin=0.3.
     """
-    from xmr_course import learning_curve as curves
+    from xmr_course.tables import learning_curve as curves
     from xmr_lib import figures
     from xmr_lib.files import figures_dir
 

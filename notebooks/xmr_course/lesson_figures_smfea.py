@@ -91,7 +91,7 @@ def draw_betas(frame: pd.DataFrame) -> Picture:
     """SMFEA's Table 6 as a picture: rsum of each setting of the weights, printed and measured.
 
     Args:
-        frame: As `xmr_course.reproduce.reproduce` or `saved` returns Table 6.
+        frame: As `xmr_course.tables.reproduce.reproduce` or `saved` returns Table 6.
     """
     figure = Picture(figsize=(9, 0.5 * len(frame) + 1.2), layout="constrained")
     rows = np.arange(len(frame))[::-1]

@@ -75,7 +75,7 @@ def plot_margins(frame: pd.DataFrame) -> Picture:
     The two axes have the same length in points of rsum, so that differences can be compared.
 
     Args:
-        frame: `xmr_course.reproduce.reproduce("rfe-1")`: `method` such as "mg=0.2", `printed_rsum`,
+        frame: `tables.reproduce.reproduce("rfe-1")`: `method` such as "mg=0.2", `printed_rsum`,
             `measured_rsum`, `sd_rsum`, and `low` and `high` of the difference to the baseline.
     """
     margins = frame["method"].str.removeprefix("mg=").astype(float)

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from xmr_course import paper
 from xmr_course.explorers import bars
 from xmr_course.explorers.bars import Measured, plot_bars
 from xmr_course.explorers.shared import Explorer, Still, Turns, find_ipywidgets, tagged
-from xmr_course.paper import PaperTable
+from xmr_course.tables import paper
+from xmr_course.tables.paper import PaperTable
 from xmr_lib.errors import DataError
 from xmr_lib.figures import Picture
 
@@ -22,12 +22,12 @@ def ablation_explorer(
 ) -> AblationExplorer | Still:
     """Choose a table of either paper and rows of it: printed bars beside measured ones.
 
-    Measured numbers are those that `xmr_course.reproduce` saved; nothing is trained.
+    Measured numbers are those that `xmr_course.tables.reproduce` saved; nothing is trained.
 
     Args:
         table: To begin with, such as "rfe-6"; by default the table of the frame, else RFE's
             Table VII.
-        frame: What `xmr_course.reproduce.reproduce` returned, to be shown without saving it.
+        frame: What `xmr_course.tables.reproduce.reproduce` returned, to be shown without saving it.
 
     Returns:
         The explorer; its first picture where ipywidgets is not installed.

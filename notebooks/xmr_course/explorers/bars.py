@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from xmr_course import paper, reproduce, timing
-from xmr_course.paper import PaperTable
+from xmr_course.tables import paper, reproduce, timing
+from xmr_course.tables.paper import PaperTable
 from xmr_lib.errors import DataError
 from xmr_lib.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, Picture, _wrapped, style
 from xmr_lib.files import figures_dir
@@ -30,7 +30,7 @@ class Measured:
     """What was measured of a table's rows.
 
     Attributes:
-        frame: As `xmr_course.reproduce.reproduce` or `xmr_course.timing.measure` returns it.
+        frame: As `tables.reproduce.reproduce` or `tables.timing.measure` returns it.
         on: What it was measured on; toy numbers are called so.
     """
 

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from xmr_course.paper import PaperTable
+from xmr_course.tables.paper import PaperTable
 from xmr_lib import recipes, runs
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features

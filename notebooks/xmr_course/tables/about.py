@@ -1,7 +1,7 @@
 """What is printed around the tables: captions, data set, protocol, and what a reader must know.
 
-The numbers themselves are in `tables/*.csv`; sums that do not add up and cells that are not
-printed are found by computing (see `xmr_course.paper`), so only what takes reading is written here.
+The numbers themselves are in `printed/*.csv`; sums that do not add up and cells that are not
+printed are found by computing (see `paper.py`), so only what takes reading is written here.
 """
 
 from __future__ import annotations

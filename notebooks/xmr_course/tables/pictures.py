@@ -17,7 +17,7 @@ def plot_times(
     """RFE's Table V: seconds printed and measured, with the ratio to the model that a row extends.
 
     Args:
-        frame: As `xmr_course.timing.measure` returns it.
+        frame: As `xmr_course.tables.timing.measure` returns it.
         measures: Column -> what it is, such as "train" -> "a training iteration".
         title: Over the whole picture.
     """

@@ -1,6 +1,6 @@
 """Every printed table of both papers, with what does not add up said in footnotes.
 
->>> from xmr_lib import paper
+>>> from xmr_course.tables import paper
 >>> table = paper.table("rfe-1")
 >>> float(table.frame.set_index("method").loc["mg=0.2", "rsum"])
 422.8
@@ -18,7 +18,7 @@ from importlib import resources
 
 import pandas as pd
 
-from xmr_course.paper.about import ABOUT
+from xmr_course.tables.about import ABOUT
 from xmr_lib.errors import UnknownNameError
 from xmr_lib.evaluation import RECALLS
 
@@ -191,7 +191,7 @@ def with_rows(printed: PaperTable, extra: Sequence[str]) -> PaperTable:
 
 def _read(name: str) -> pd.DataFrame:
     paper, number = name.split("-")
-    folder = resources.files(__name__) / "tables"
+    folder = resources.files(__package__) / "printed"
     prefixes = (f"{paper}_table_{int(number):02d}_", f"{paper}_table_{number}_")
     (file,) = (file for file in folder.iterdir() if file.name.startswith(prefixes))
     with file.open(encoding="utf-8") as lines:

@@ -17,7 +17,7 @@ import torch
 from accelerate import Accelerator
 from tqdm.auto import tqdm
 
-from xmr_course import paper, table_figures
+from xmr_course.tables import paper, pictures
 from xmr_lib import figures, models, recipes, training
 from xmr_lib.data.batches import Pairs, loader
 from xmr_lib.data.captioned import CaptionedImages
@@ -189,7 +189,7 @@ def reproduce_times(
     out.mkdir(parents=True, exist_ok=True)
     frame.round(5).to_csv(out / f"rfe-5-{label}.csv", index=False)
     frame.attrs["csv"] = str(out / f"rfe-5-{label}.csv")
-    picture = table_figures.plot_times(frame, MEASURES, frame.attrs["title"])
+    picture = pictures.plot_times(frame, MEASURES, frame.attrs["title"])
     frame.attrs["picture"] = str(figures.save(picture, out / f"rfe-5-{label}.png"))
     return frame
 

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xmr_course import paper, timing
-from xmr_course.paper import PaperTable
-from xmr_course.table_rows import KnownFeatures, TrainedRows
+from xmr_course.tables import paper, timing
+from xmr_course.tables.paper import PaperTable
+from xmr_course.tables.rows import KnownFeatures, TrainedRows
 from xmr_lib import distributed, figures, recipes, rerank, runs, significance
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
@@ -56,7 +56,7 @@ def reproduce(
     """Trains the rows of a printed table and puts measured numbers beside the printed ones.
 
     Args:
-        table: Such as "rfe-6" (see `xmr_course.paper.names`).
+        table: Such as "rfe-6" (see `xmr_course.tables.paper.names`).
         data: What to train and test on, as for `xmr_lib.runs.run`.
         seeds: One run each.
         scale: "toy", "laptop" or "paper"; by default "toy" on toy scenes, else "laptop".
@@ -177,7 +177,7 @@ def reproduce_times(
         runs_of_each: Runs of each row; the paper has ten.
 
     Returns:
-        As `xmr_course.timing.measure`, with the files' names in `attrs`.
+        As `xmr_course.tables.timing.measure`, with the files' names in `attrs`.
     """
     source = runs.DataSource(str(data)) if isinstance(data, str | Path) else data
     data = source.load() if isinstance(source, runs.DataSource) else source
@@ -274,7 +274,7 @@ def _require_recipes(printed: PaperTable) -> None:
     if not any(printed.recipe_of_row.values()):
         raise DataError(
             f"No row of {printed.name} ({printed.caption}) can be trained yet. "
-            f'`xmr_course.paper.table("{printed.name}")` shows it as printed.'
+            f'`xmr_course.tables.paper.table("{printed.name}")` shows it as printed.'
         )
 
 

@@ -1,0 +1,1 @@
+"""The papers' printed tables, and what the kit measures beside them."""
