@@ -23,8 +23,7 @@ from xmr_course.explorers.rerank import Reranking
 from xmr_course.explorers.trees import plot_item
 from xmr_course.tables import paper
 
-from xmr_lib import runs
-from xmr_lib.data import toy
+from xmr_lib import runs, toy
 from xmr_lib.files import figures_dir, runs_dir
 from xmr_lib.rerank import Settings
 

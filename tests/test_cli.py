@@ -10,10 +10,9 @@ from PIL import Image
 from xmr_course.__main__ import main as course
 from xmr_course.tables import timing
 
-from xmr_lib import recipes, runs
+from xmr_lib import recipes, runs, toy
 from xmr_lib.__main__ import main
 from xmr_lib.commands.shared import overrides_of
-from xmr_lib.data import toy
 from xmr_lib.errors import DataError, UnknownNameError
 
 TINY = "word_dim=12 rnn_dim=16 joint_dim=16 epochs=2 batch_size=32 vocabulary_threshold=1"

@@ -4,8 +4,7 @@ import pytest
 from PIL import Image
 from xmr_course import demo
 
-from xmr_lib import examples, runs
-from xmr_lib.data import toy
+from xmr_lib import examples, runs, toy
 
 SIZES = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "batch_size": 32, "epochs": 2}
 

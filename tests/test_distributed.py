@@ -17,8 +17,7 @@ import torch
 from made_data import STAGE_DIMS
 from safetensors.torch import load_file
 
-from xmr_lib import distributed, models, runs, training
-from xmr_lib.data import toy
+from xmr_lib import distributed, models, runs, toy, training
 from xmr_lib.data.batches import Batch, LengthBatches
 from xmr_lib.errors import DataError
 from xmr_lib.runs import DataSource

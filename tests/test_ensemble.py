@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from xmr_lib import ensemble, evaluation, recipes, rerank, runs
-from xmr_lib.data import toy
+from xmr_lib import ensemble, evaluation, recipes, rerank, runs, toy
 from xmr_lib.ensemble import Ensemble, Several, joined_vectors, mean_scores
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.runs import DataSource

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 from samples import picture
 
-from xmr_lib import index, runs
+from xmr_lib import index, runs, toy
 from xmr_lib.__main__ import main
-from xmr_lib.data import toy
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.index import of_run, opening, pictures

@@ -15,8 +15,7 @@ from xmr_course.tables.learning_curve import (
     with_fewer,
 )
 
-from xmr_lib import evaluation, recipes, training
-from xmr_lib.data import toy
+from xmr_lib import evaluation, recipes, toy, training
 from xmr_lib.errors import DataError
 
 

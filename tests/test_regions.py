@@ -11,7 +11,8 @@ from PIL import Image
 from samples import tiny
 from torchvision import models
 
-from xmr_lib.data import captioned, features, images, region_boxes, regions, toy
+from xmr_lib import toy
+from xmr_lib.data import captioned, features, images, region_boxes, regions
 from xmr_lib.data.region_boxes import cell_boxes, crop_boxes, window
 from xmr_lib.encoders import detector as detectors
 from xmr_lib.encoders.backbone import Backbone, load_backbone

@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from xmr_lib import recipes, runs, training
-from xmr_lib.data import captioned, toy
+from xmr_lib import recipes, runs, toy, training
+from xmr_lib.data import captioned
 from xmr_lib.data.features import extract
 from xmr_lib.encoders.backbone import load_backbone
 from xmr_lib.errors import DataError, UnknownNameError

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xmr_lib.data import toy
-from xmr_lib.data.toy_captions import CAPTIONS_PER_SCENE, plural, with_article, write
-from xmr_lib.data.toy_drawing import draw_scene
-from xmr_lib.data.toy_layout import compose
-from xmr_lib.data.toy_pen import FINE, PALETTE
-from xmr_lib.data.toy_scenes import (
+from xmr_lib import toy
+from xmr_lib.errors import DataError
+from xmr_lib.toy.captions import CAPTIONS_PER_SCENE, plural, with_article, write
+from xmr_lib.toy.drawing import draw_scene
+from xmr_lib.toy.layout import compose
+from xmr_lib.toy.pen import FINE, PALETTE
+from xmr_lib.toy.scene import (
     BACKGROUNDS,
     CANVAS,
     COLOURS,
@@ -27,8 +28,7 @@ from xmr_lib.data.toy_scenes import (
     Scene,
     Thing,
 )
-from xmr_lib.data.toy_things import draw_thing
-from xmr_lib.errors import DataError
+from xmr_lib.toy.things import draw_thing
 
 SCENES = [compose(f"0/train/{i}") for i in range(400)]
 # Changes only together with toy.VERSION: scenes and captions are the same on every machine.
@@ -275,7 +275,7 @@ def test_an_interrupted_drawing_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_processes_draw_the_same_and_start_from_a_bare_command(tmp_path):
-    code = f"from xmr_lib.data import toy; toy.load(402, 0, 0, folder={str(tmp_path / 'a')!r})"
+    code = f"from xmr_lib import toy; toy.load(402, 0, 0, folder={str(tmp_path / 'a')!r})"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     captions = (tmp_path / "a" / "captions.csv").read_text(encoding="utf-8").splitlines()
     assert captions[0] == "image,caption,split" and len(captions) == 1 + 5 * 402

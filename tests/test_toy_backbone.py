@@ -3,9 +3,6 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from xmr_lib.data.toy_drawing import draw_scene
-from xmr_lib.data.toy_layout import compose
-from xmr_lib.data.toy_scenes import KINDS, Dice, Scene, Thing
 from xmr_lib.encoders import toy_backbone
 from xmr_lib.encoders.toy_backbone import (
     LABELS,
@@ -17,6 +14,9 @@ from xmr_lib.encoders.toy_backbone import (
     pretrain,
     scene_labels,
 )
+from xmr_lib.toy.drawing import draw_scene
+from xmr_lib.toy.layout import compose
+from xmr_lib.toy.scene import KINDS, Dice, Scene, Thing
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from xmr_lib.data import captioned, toy
-from xmr_lib.data.toy_captions import write
-from xmr_lib.data.toy_drawing import draw_scene
-from xmr_lib.data.toy_layout import compose
-from xmr_lib.data.toy_styles import redraw, rewrite
+from xmr_lib import toy
+from xmr_lib.data import captioned
 from xmr_lib.errors import UnknownNameError
 from xmr_lib.sources import DataSource, is_toy
+from xmr_lib.toy.captions import write
+from xmr_lib.toy.drawing import draw_scene
+from xmr_lib.toy.layout import compose
+from xmr_lib.toy.styles import redraw, rewrite
 
 NAMES = [f"0/train/{i}" for i in range(400)]
 PLAIN = [write(compose(name), name) for name in NAMES]

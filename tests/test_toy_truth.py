@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from xmr_lib.data import toy
-from xmr_lib.data.toy_scenes import Relation, Scene, Thing
+from xmr_lib import toy
 from xmr_lib.language.referral_tree import referral_tree
-from xmr_lib.language.toy_truth import toy_truth
+from xmr_lib.toy.scene import Relation, Scene, Thing
+from xmr_lib.toy.truth import toy_truth
 
 
 def thing(kind: str) -> Thing:

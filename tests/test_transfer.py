@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from xmr_course.tables import reproduce
 
-from xmr_lib import ensemble, runs
-from xmr_lib.data import captioned, toy
+from xmr_lib import ensemble, runs, toy
+from xmr_lib.data import captioned
 from xmr_lib.encoders.backbone import load_backbone
 from xmr_lib.encoding import encode_images
 from xmr_lib.errors import DataError

@@ -8,8 +8,7 @@ import pytest
 import xmr_course.explorers
 from xmr_course.explorers.attention import attention_explorer, look
 
-from xmr_lib import runs
-from xmr_lib.data import toy
+from xmr_lib import runs, toy
 from xmr_lib.errors import DataError
 
 SMALL = {"epochs": 1, "word_dim": 8, "rnn_dim": 16, "joint_dim": 16, "batch_size": 16}

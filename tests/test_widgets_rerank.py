@@ -9,8 +9,7 @@ import torch
 import xmr_course.explorers
 from xmr_course.explorers.rerank import Reranking, rerank_explorer
 
-from xmr_lib import runs
-from xmr_lib.data import toy
+from xmr_lib import runs, toy
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError
 from xmr_lib.rerank import Settings

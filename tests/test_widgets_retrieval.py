@@ -12,8 +12,7 @@ from PIL import Image
 from xmr_course.explorers.found import find_captions, find_images, plot_found
 from xmr_course.explorers.retrieval import CAPTIONS, IMAGES, RetrievalExplorer, retrieval_explorer
 
-from xmr_lib import runs
-from xmr_lib.data import toy
+from xmr_lib import runs, toy
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError
 

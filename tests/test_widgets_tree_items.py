@@ -9,8 +9,7 @@ from xmr_course import inside
 from xmr_course.explorers.items import tree_items
 from xmr_course.explorers.trees import TreeExplorer, tree_explorer
 
-from xmr_lib import runs
-from xmr_lib.data import toy
+from xmr_lib import runs, toy
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError
 

@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike
 
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.images import open_image
-from xmr_lib.data.toy_scenes import Scene
 from xmr_lib.evaluation import Retrieval
 from xmr_lib.figures import (
     BLACK,
@@ -32,6 +31,7 @@ from xmr_lib.figures import (
     _styled,
     _wrapped,
 )
+from xmr_lib.toy.scene import Scene
 
 
 @_styled

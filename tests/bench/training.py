@@ -13,8 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from bench.rows import Row, at_most, faster, in_turns
-from xmr_lib import models, recipes
-from xmr_lib.data import toy
+from xmr_lib import models, recipes, toy
 from xmr_lib.data.batches import Batch, LengthBatches
 from xmr_lib.data.captioned import load
 from xmr_lib.data.features import extract, forward_seconds

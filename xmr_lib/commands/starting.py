@@ -37,7 +37,7 @@ def toy(out: Path | None = None) -> None:
     Args:
         out: File of the sheet; figures/toy_scenes.png by default.
     """
-    from xmr_lib.data import toy as scenes
+    from xmr_lib import toy as scenes
     from xmr_lib.files import figures_dir
 
     out = out or figures_dir() / "toy_scenes.png"

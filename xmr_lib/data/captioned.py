@@ -153,7 +153,7 @@ def load(
 
     Args:
         source: "toy" for the drawn scenes, "toy:sketch" for the same in another style (see
-            `xmr_lib.data.toy_styles`); else an annotation file, or a folder that holds one
+            `xmr_lib.toy.styles`); else an annotation file, or a folder that holds one
             (or MS-COCO's several `captions_*.json`, which are joined).
         format: One of `FORMATS`; None: recognised from what lies there.
         protocol: Which images are for training, validation and test: "karpathy", "rfe" or None,
@@ -178,7 +178,7 @@ def load(
     """
     kind, _, style = str(source).partition(":")
     if kind == "toy" and not Path(source).exists():
-        from xmr_lib.data import toy
+        from xmr_lib import toy
 
         return toy.load(style=style or "plain")
     if format is not None and format not in READERS:

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from xmr_lib.data import captioned, toy
+from xmr_lib import toy
+from xmr_lib.data import captioned
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.images import KINDS, to_bytes
-from xmr_lib.data.toy_scenes import CANVAS, Scene
 from xmr_lib.errors import DataError, UnknownNameError
+from xmr_lib.toy.scene import CANVAS, Scene
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)  # the whole picture as a box
 

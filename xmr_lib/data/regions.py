@@ -156,7 +156,7 @@ def extract(
             kind, the detector's weights are missing, or as `features.extract`.
         UnknownNameError: no such kind, backbone, transform, detector or number type.
 
-    >>> from xmr_lib.data import toy
+    >>> from xmr_lib import toy
     >>> scenes = toy.load()  # doctest: +SKIP
     >>> regions = extract(scenes)  # doctest: +SKIP
     >>> regions.array.shape, regions.counts[:3]  # doctest: +SKIP

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from xmr_lib.data.toy_scenes import BACKGROUNDS, CANVAS, KINDS, RELATIONS, Scene
+from xmr_lib.toy.scene import BACKGROUNDS, CANVAS, KINDS, RELATIONS, Scene
 
 WEIGHTS = Path(__file__).with_name("toy_backbone.safetensors")
 HELD_OUT = 1000  # scenes that pre-training is judged by
@@ -129,8 +129,8 @@ def _pictures(n: int, split: str, seed: int) -> tuple[Tensor, Tensor]:
     """Pixels (n, 3, 128, 128) uint8 and labels (n, n_labels) of scenes drawn for this only."""
     from tqdm.auto import trange
 
-    from xmr_lib.data.toy_drawing import draw_scene
-    from xmr_lib.data.toy_layout import compose
+    from xmr_lib.toy.drawing import draw_scene
+    from xmr_lib.toy.layout import compose
 
     pixels = torch.empty(n, 3, CANVAS, CANVAS, dtype=torch.uint8)
     labels = torch.empty(n, len(LABELS))

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from xmr_lib.data.toy_pen import hair_of
-from xmr_lib.data.toy_scenes import KINDS, Dice, Relation, Scene, Thing
+from xmr_lib.toy.pen import hair_of
+from xmr_lib.toy.scene import KINDS, Dice, Relation, Scene, Thing
 
 CAPTIONS_PER_SCENE = 5
 

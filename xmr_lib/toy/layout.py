@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from xmr_lib.data.toy_scenes import (
+from xmr_lib.toy.scene import (
     BACKGROUNDS,
     CANVAS,
     KINDS,

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from xmr_lib.data.toy_captions import _NOUNS, _VAGUE, _VAGUE_PERSON, _WORDS
-from xmr_lib.data.toy_scenes import KINDS, Scene
 from xmr_lib.language.referral_tree import FRAGMENTS, ReferralTree, referral_tree
+from xmr_lib.toy.captions import _NOUNS, _VAGUE, _VAGUE_PERSON, _WORDS
+from xmr_lib.toy.scene import KINDS, Scene
 
 # Places of a fragment, a relation and a fragment that a tree puts beside each other.
 TRIPLES = ((1, 2, 3), (1, 4, 5), (5, 6, 7))

@@ -1,6 +1,6 @@
 """Toy scenes as ground truth: which things stand where, in which colour and relation.
 
-A scene is composed (`toy_layout`), then drawn (`toy_drawing`) and written about (`toy_captions`).
+A scene is composed (`layout`), then drawn (`drawing`) and described (`captions`).
 All of them use integers and `Dice` only, so that boxes, relations and captions are the same on
 every machine and every version of Python.
 """

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from PIL import Image, ImageFilter
 
-from xmr_lib.data.toy_pen import (
+from xmr_lib.toy.pen import (
     GLASS,
     HAIR,
     INK,
@@ -24,7 +24,7 @@ from xmr_lib.data.toy_pen import (
     hair_of,
     shade,
 )
-from xmr_lib.data.toy_scenes import Thing
+from xmr_lib.toy.scene import Thing
 
 
 def _legs(p: Pen, near: RGB, running: bool, top: int, xs: tuple[int, int], width: int) -> None:

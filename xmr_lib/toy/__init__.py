@@ -20,13 +20,13 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 from xmr_lib.data import captioned
-from xmr_lib.data.toy_captions import write
-from xmr_lib.data.toy_drawing import draw_scene
-from xmr_lib.data.toy_layout import compose
-from xmr_lib.data.toy_scenes import Scene
-from xmr_lib.data.toy_styles import STYLES, redraw, rewrite
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.files import cache_dir
+from xmr_lib.toy.captions import write
+from xmr_lib.toy.drawing import draw_scene
+from xmr_lib.toy.layout import compose
+from xmr_lib.toy.scene import Scene
+from xmr_lib.toy.styles import STYLES, redraw, rewrite
 
 VERSION = 3  # to be raised whenever scenes, captions or drawings change
 

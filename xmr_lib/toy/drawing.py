@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw
 
-from xmr_lib.data.toy_pen import FINE, INK, RGB, shade
-from xmr_lib.data.toy_scenes import CANVAS, Dice, Scene
-from xmr_lib.data.toy_things import draw_thing
+from xmr_lib.toy.pen import FINE, INK, RGB, shade
+from xmr_lib.toy.scene import CANVAS, Dice, Scene
+from xmr_lib.toy.things import draw_thing
 
 
 def draw_scene(scene: Scene, seed: str) -> Image.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image, ImageDraw
 
-from xmr_lib.data.toy_scenes import Thing
+from xmr_lib.toy.scene import Thing
 
 RGB = tuple[int, int, int]
 FINE = 2  # drawn this many times larger, then reduced, for clean edges
