@@ -13,7 +13,7 @@ pytest.importorskip("nbgrader", reason='needs nbgrader: pip install -e ".[teachi
 from assignments import harness, wrong_6
 from xmr_course.grading.course import assignments_dir, id_of, read, source_of, unmarked
 
-from xmr_lib import evaluation, rerank
+from xmr_lib import evaluation, reranking
 
 NAME = "6_reranking"
 SOURCE = read(source_of(assignments_dir(), NAME))
@@ -48,7 +48,7 @@ def test_six_points_are_for_a_person_to_give():
 def test_the_solution_says_what_the_kit_says(solved, settings):
     images, captions = solved["images"], solved["captions"]
     ours = solved["rerank"](images, captions, *settings)
-    kit = rerank.fit(*map(torch.tensor, (images, captions)), rerank.Settings(*settings))
+    kit = reranking.rerank(*map(torch.tensor, (images, captions)), reranking.Settings(*settings))
     right = kit.distances("captions").numpy()
     if settings[0] > 1:  # bags of few words tie, and rounding breaks ties in its own way
         changed = ~np.isclose(ours, right, atol=1e-6)
@@ -56,7 +56,7 @@ def test_the_solution_says_what_the_kit_says(solved, settings):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(30, 8)), rng.normal(size=(70, 8))  # no ties here
     a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a, b))
-    kit = rerank.fit(torch.tensor(a), torch.tensor(b), rerank.Settings(*settings))
+    kit = reranking.rerank(torch.tensor(a), torch.tensor(b), reranking.Settings(*settings))
     ours = solved["rerank"](a, b, *settings)
     np.testing.assert_allclose(ours, kit.distances("captions").numpy(), atol=1e-8)
 

@@ -10,11 +10,12 @@ import torch
 from bench import __main__ as command
 from bench import attention, growth, reranking, rows
 
-from xmr_lib import models, recipes, rerank
+from xmr_lib import models, recipes
 from xmr_lib.cross_attention import cross_attention_scores
 from xmr_lib.data.batches import Batch
 from xmr_lib.errors import UnknownNameError
 from xmr_lib.evaluation import evaluate_scores
+from xmr_lib.reranking import from_distances
 
 
 def test_bench_compares_equal_things():
@@ -60,7 +61,7 @@ def test_the_plain_loop_of_scan_gives_the_kits_scores(how):
 def test_the_plain_reranking_gives_the_kits_distances():
     tables = reranking.made_tables(20)
     np.testing.assert_allclose(
-        reranking.plain_rerank(*tables), rerank.from_distances(*tables).distances(), atol=1e-5
+        reranking.plain_rerank(*tables), from_distances(*tables).distances(), atol=1e-5
     )
 
 

@@ -25,7 +25,7 @@ from xmr_course.tables import paper
 
 from xmr_lib import runs, toy
 from xmr_lib.files import figures_dir, runs_dir
-from xmr_lib.rerank import Settings
+from xmr_lib.reranking import Settings
 
 REASON = missing("jupyterlab", "notebook", "ipywidgets", "nbconvert")
 pytestmark = [

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from xmr_lib import ensemble, evaluation, recipes, rerank, runs, toy
+from xmr_lib import ensemble, evaluation, recipes, reranking, runs, toy
 from xmr_lib.ensemble import Ensemble, Several, joined_vectors, mean_scores
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.runs import DataSource
@@ -148,13 +148,15 @@ def test_members_of_different_data_are_refused(scenes, tmp_path):
 # --- re-ranking -----------------------------------------------------------------------------------
 
 
-SMALL = rerank.Settings(k1=20, k2=2)  # untrained: images are nearest to images, so reach far
+SMALL = reranking.Settings(k1=20, k2=2)  # untrained: images are nearest to images, so reach far
 
 
 def test_reranking_of_cosines_takes_the_vectors(scenes):
     both = trained("VSE++ + RFE", scenes)
     images, captions = both.encoded()
-    by_hand = rerank.evaluate(images.vectors, captions.vectors, both.report.image_of_caption, SMALL)
+    by_hand = reranking.evaluate(
+        images.vectors, captions.vectors, both.report.image_of_caption, SMALL
+    )
     assert both.evaluate(rerank=SMALL)[0].metrics() == by_hand.metrics()
     assert both.evaluate(rerank=SMALL)[0].metrics() != both.evaluate()[0].metrics()
 
@@ -164,7 +166,7 @@ def test_with_lambda_one_reranking_changes_no_order_of_scans_scores(scenes, name
     """Not even where a log-sum-exp is above 1."""
     run = trained(name, scenes, lse=0.5)
     assert (run.score_matrix().max() > 1) == ("LSE" in name)
-    same = run.evaluate(rerank=rerank.Settings(k1=20, k2=2, lam=1.0))[0].metrics()
+    same = run.evaluate(rerank=reranking.Settings(k1=20, k2=2, lam=1.0))[0].metrics()
     assert same["rsum"] == pytest.approx(run.metrics["rsum"], abs=1e-6)
     assert run.evaluate(rerank=SMALL)[0].metrics() != same
 
@@ -178,7 +180,7 @@ def test_reranking_within_the_folds_of_a_protocol(scenes, monkeypatch):
     folds = run.evaluate("1k-folds", rerank=SMALL)
     assert [len(fold.i2t.greater) for fold in folds] == [2] * 5
     images, captions = run.encoded()
-    alone = rerank.evaluate(
+    alone = reranking.evaluate(
         images.vectors[2:4], captions.vectors[10:20], np.repeat([0, 1], 5), SMALL
     )
     np.testing.assert_array_equal(folds[1].t2i.greater, alone.t2i.greater)

@@ -12,10 +12,10 @@ import torch
 from bench import hundred_thousand
 from xmr_course import growth, growth_page
 
-from xmr_lib import rerank
+from xmr_lib import reranking
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.index.base import lists_for
-from xmr_lib.k_reciprocal import jaccard_distance
+from xmr_lib.reranking.k_reciprocal import jaccard_distance
 
 # --- bounded memory -------------------------------------------------------------------------------
 
@@ -48,7 +48,7 @@ def test_memory_of_reranking_and_ranks_grows_with_items_and_not_with_their_squar
 
 def test_what_is_kept_of_the_last_columns_is_not_taken_for_others():
     images, captions = hundred_thousand.made_vectors(12, 16)
-    fitted = rerank.fit(images, captions, rerank.Settings(k1=30, k2=6))
+    fitted = reranking.rerank(images, captions, reranking.Settings(k1=30, k2=6))
     for columns in (slice(0, 9), slice(9, 12), slice(0, 9), slice(0, 12), slice(9, 60)):
         for rows in (slice(0, 7), slice(7, 12)):
             anew = dataclasses.replace(fitted.inverted, _bounds={})

@@ -152,7 +152,7 @@ def train(
 
     Args:
         name: A recipe, `RFE-ensemble`, `A + B`, or one of these with `-rerank` (which changes
-            nothing about the training: pass `rerank.Settings()` to `evaluate`).
+            nothing about the training: pass `reranking.Settings()` to `evaluate`).
         data: As for `runs.run`.
         seed: Seed of every member.
         root: As for `runs.run`.

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xmr_lib import evaluation, rerank, training
+from xmr_lib import evaluation, reranking, training
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.errors import DataError
 from xmr_lib.evaluation import Protocol, Retrieval, ScoreFunction
@@ -86,7 +86,7 @@ class Retriever(ABC):
         self,
         protocol: Protocol = "all",
         data: CaptionedImages | None = None,
-        rerank: rerank.Settings | None = None,
+        rerank: reranking.Settings | None = None,
     ) -> list[Retrieval]:
         """Ranks for each part of a test protocol.
 
@@ -111,14 +111,16 @@ class Retriever(ABC):
         images: Encoded,
         captions: Encoded,
         image_of_caption: np.ndarray,
-        settings: rerank.Settings,
+        settings: reranking.Settings,
     ) -> Retrieval:
         """Ranks after re-ranking; scores of parts stand for the distance between the two sides."""
         cross = None
         if not self.compares_vectors:
             cross = score_table(self.score, images, captions)
             cross /= max(1.0, float(cross.max()))  # a log-sum-exp may pass 1; no order changes
-        return rerank.evaluate(images.vectors, captions.vectors, image_of_caption, settings, cross)
+        return reranking.evaluate(
+            images.vectors, captions.vectors, image_of_caption, settings, cross
+        )
 
     @torch.inference_mode()
     def score_matrix(self, data: CaptionedImages | None = None) -> np.ndarray:

@@ -26,10 +26,11 @@ from tqdm.auto import tqdm
 
 from bench.attention import VARIANTS
 from bench.rows import in_own_process, peak_bytes
-from xmr_lib import evaluation, models, recipes, rerank
+from xmr_lib import evaluation, models, recipes
 from xmr_lib.data.vocabulary import TokenizedCaptions
 from xmr_lib.encoding import encode_captions
 from xmr_lib.figures import BLUE, GREEN, GREY, ORANGE, Picture, style
+from xmr_lib.reranking import evaluate as evaluate_reranked
 from xmr_lib.retrieval import top_k
 from xmr_lib.similarity import Encoded, cosine_similarity, l2norm
 
@@ -160,7 +161,7 @@ def reranking(n_images: int, dim: int) -> dict[str, float]:
     """Re-ranking from vectors, and the ranks after it."""
     images, captions = made_vectors(n_images, dim)
     owner = np.repeat(np.arange(n_images), CAPTIONS)
-    return _timed(lambda: rerank.evaluate(images, captions, owner).metrics())
+    return _timed(lambda: evaluate_reranked(images, captions, owner).metrics())
 
 
 @torch.inference_mode()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bench.rows import Row, faster, in_own_process, in_turns, peak_bytes, within
-from xmr_lib import rerank
+from xmr_lib import reranking
 from xmr_lib.similarity import l2norm
 
 
@@ -26,9 +26,9 @@ def plain_rerank(
         within_queries: Euclidean distances, `(n_queries, n_queries)`.
         cross: `(n_queries, n_answers)`.
         within_answers: `(n_answers, n_answers)`.
-        k1: As `rerank.Settings`.
-        k2: As `rerank.Settings`.
-        lam: As `rerank.Settings`.
+        k1: As `reranking.Settings`.
+        k2: As `reranking.Settings`.
+        lam: As `reranking.Settings`.
 
     Returns:
         Final distances `(n_queries, n_answers)`.
@@ -92,8 +92,8 @@ def bench_rerank(n_images: int = 1000, repeats: int = 3) -> list[Row]:
     owner = np.repeat(np.arange(n_images), 5)
     plain, ours, both_ways = in_turns(
         lambda: plain_rerank(*tables),
-        lambda: rerank.from_distances(*tables).distances(),
-        lambda: rerank.evaluate(*vectors, owner),
+        lambda: reranking.from_distances(*tables).distances(),
+        lambda: reranking.evaluate(*vectors, owner),
         repeats=repeats,
     )
     work = f"re-ranking {n_images:,} + {5 * n_images:,}"
@@ -128,9 +128,9 @@ def once(way: str, n_images: int) -> dict[str, float]:
     given = made_vectors(n_images) if way == "vectors" else made_tables(n_images)
     before, started = peak_bytes(), time.perf_counter()
     if way == "vectors":
-        rerank.evaluate(*given, np.repeat(np.arange(n_images), 5))
+        reranking.evaluate(*given, np.repeat(np.arange(n_images), 5))
     elif way == "plain":
         plain_rerank(*given)
     else:
-        rerank.from_distances(*given).distances()
+        reranking.from_distances(*given).distances()
     return {"seconds": time.perf_counter() - started, "input": before}

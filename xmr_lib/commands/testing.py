@@ -45,7 +45,7 @@ def evaluate(
     from xmr_lib import baselines, evaluation, runs, training
     from xmr_lib.ensemble import Ensemble
     from xmr_lib.evaluation import joined
-    from xmr_lib.rerank import Settings
+    from xmr_lib.reranking import Settings
     from xmr_lib.significance import bootstrap_interval
     from xmr_lib.sources import features_of
 

@@ -32,7 +32,7 @@ def train(
         resume: Go on with a killed run and reuse a finished one; --no-resume starts anew.
         set: Fields of the recipe to change, as margin=0.3 epochs=5.
     """
-    from xmr_lib import distributed, ensemble, recipes, rerank
+    from xmr_lib import distributed, ensemble, recipes, reranking
 
     overrides = overrides_of(set) | ({"finetune_epochs": finetune} if finetune else {})
     result = ensemble.train(
@@ -44,7 +44,7 @@ def train(
     rows = {run.name: run.metrics for run in result.runs}
     rows[result.name] = result.metrics
     if recipes.compose(recipe).rerank:
-        rows[f"{recipe} (transductive)"] = result.evaluate(rerank=rerank.Settings())[0].metrics()
+        rows[f"{recipe} (transductive)"] = result.evaluate(rerank=reranking.Settings())[0].metrics()
     print_metrics(rows)
     print(f"{result.report.n_images} images, {result.report.n_captions} captions; "
           f"trained in {result.seconds:.0f} s.")  # fmt: skip

@@ -12,13 +12,12 @@ from torch import Tensor
 
 from xmr_course.explorers.shared import Explorer, Still, Turns, beside, find_ipywidgets, tagged
 from xmr_course.lesson_figures_rerank import Answer, Answers, plot_explorer
-from xmr_lib import rerank
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.errors import DataError
 from xmr_lib.evaluation import RECALLS, Retrieval, evaluate_scores
 from xmr_lib.figures import Picture
-from xmr_lib.k_reciprocal import final_distance
-from xmr_lib.rerank import Settings
+from xmr_lib.reranking import Settings, rerank
+from xmr_lib.reranking.k_reciprocal import final_distance
 from xmr_lib.retriever import Retriever
 
 Queries = Literal["images", "captions"]
@@ -50,7 +49,7 @@ class Reranking:
         cross = None
         if not self.run.compares_vectors:
             cross = self._scores / max(1.0, float(self._scores.max()))
-        fitted = rerank.fit(*self._vectors, Settings(k1, k2, 0.0), cross)
+        fitted = rerank(*self._vectors, Settings(k1, k2, 0.0), cross)
         whole = replace(fitted, settings=Settings(k1, k2, 1.0))
         original = {side: whole.distances(side) for side in get_args(Queries)}
         return fitted.distances("images"), original

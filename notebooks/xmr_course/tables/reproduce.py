@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 from xmr_course.tables import paper, timing
 from xmr_course.tables.paper import PaperTable
 from xmr_course.tables.rows import KnownFeatures, TrainedRows
-from xmr_lib import distributed, figures, recipes, rerank, runs, significance
+from xmr_lib import distributed, figures, recipes, reranking, runs, significance
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.errors import DataError, UnknownNameError
@@ -286,7 +286,7 @@ def _protocol(printed: PaperTable, n_images: int) -> Protocol:
 def _retrieval(found: Retriever, row: Composition, protocol: Protocol) -> Retrieval:
     if protocol == "all" and not row.rerank:
         return found.retrieval
-    return joined(found.evaluate(protocol, rerank=rerank.Settings() if row.rerank else None))
+    return joined(found.evaluate(protocol, rerank=reranking.Settings() if row.rerank else None))
 
 
 def _compare(

@@ -7,12 +7,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from xmr_lib import neighbours, rerank
 from xmr_lib.errors import DataError
 from xmr_lib.evaluation import evaluate_scores
-from xmr_lib.k_reciprocal import SparseRows, expanded_sets, local_query_expansion
-from xmr_lib.neighbours import smallest
-from xmr_lib.rerank import Settings
+from xmr_lib.reranking import KReciprocal, Settings, evaluate, from_distances, neighbours, rerank
+from xmr_lib.reranking.k_reciprocal import SparseRows, expanded_sets, local_query_expansion
+from xmr_lib.reranking.neighbours import smallest
 from xmr_lib.similarity import l2norm
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "rerank.npz")
@@ -84,7 +83,7 @@ def plain_rerank(tables: list[np.ndarray], settings: Settings) -> dict[str, np.n
     }
 
 
-def assert_both(fitted: rerank.KReciprocal, expected: dict[str, np.ndarray], atol: float) -> None:
+def assert_both(fitted: KReciprocal, expected: dict[str, np.ndarray], atol: float) -> None:
     for queries, distances in expected.items():
         np.testing.assert_allclose(fitted.distances(queries), distances, rtol=0, atol=atol)
 
@@ -94,14 +93,14 @@ def assert_both(fitted: rerank.KReciprocal, expected: dict[str, np.ndarray], ato
 
 @pytest.mark.parametrize("settings", GOLDEN_SETTINGS)
 def test_golden_from_distances(settings):
-    fitted = rerank.from_distances(*GOLDEN_TABLES, Settings(*settings))
+    fitted = from_distances(*GOLDEN_TABLES, Settings(*settings))
     np.testing.assert_allclose(fitted.distances(), golden(settings), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("settings", GOLDEN_SETTINGS)
 def test_golden_from_vectors(settings, dtype):
-    distances = rerank.fit(*golden_vectors(dtype), Settings(*settings)).distances()
+    distances = rerank(*golden_vectors(dtype), Settings(*settings)).distances()
     assert distances.dtype == dtype
     np.testing.assert_allclose(distances, golden(settings), rtol=0, atol=1e-6)
 
@@ -109,8 +108,8 @@ def test_golden_from_vectors(settings, dtype):
 def test_golden_with_captions_as_queries():
     expected = GOLDEN["t2i_ranklist_k120_k26_l0.3"]
     for fitted in (
-        rerank.from_distances(*GOLDEN_TABLES),
-        rerank.fit(*golden_vectors(torch.float32)),
+        from_distances(*GOLDEN_TABLES),
+        rerank(*golden_vectors(torch.float32)),
     ):
         distances = fitted.distances("captions")
         np.testing.assert_allclose(distances, expected, rtol=0, atol=1e-6)
@@ -123,7 +122,7 @@ def test_golden_with_captions_as_queries():
 @pytest.mark.parametrize(("dtype", "atol"), [(torch.float64, 1e-9), (torch.float32, 1e-5)])
 def test_equals_the_plain_version(dtype, atol):
     images, captions = made_vectors(300, 1500)
-    fitted = rerank.fit(images.to(dtype), captions.to(dtype))
+    fitted = rerank(images.to(dtype), captions.to(dtype))
     assert_both(fitted, plain_rerank(tables_of(images, captions), Settings()), atol)
 
 
@@ -133,8 +132,8 @@ def test_equals_the_plain_version_with_other_settings(settings):
     images, captions = made_vectors(40, 130, seed=1)
     tables = tables_of(images, captions)
     expected = plain_rerank(tables, settings)
-    assert_both(rerank.fit(images, captions, settings), expected, 1e-9)
-    assert_both(rerank.from_distances(*tables, settings), expected, 1e-9)
+    assert_both(rerank(images, captions, settings), expected, 1e-9)
+    assert_both(from_distances(*tables, settings), expected, 1e-9)
 
 
 @pytest.mark.parametrize("sizes", [(1, 12), (12, 1), (1, 1), (3, 4)])
@@ -143,7 +142,7 @@ def test_few_items_and_larger_k1(sizes, k1):
     settings = Settings(k1, min(k1 + 1, 6), 0.3)
     images, captions = made_vectors(*sizes, seed=2)
     expected = plain_rerank(tables_of(images, captions), settings)
-    assert_both(rerank.fit(images, captions, settings), expected, 1e-9)
+    assert_both(rerank(images, captions, settings), expected, 1e-9)
 
 
 def test_duplicates_in_the_order_of_their_numbers():
@@ -153,27 +152,27 @@ def test_duplicates_in_the_order_of_their_numbers():
     images, captions = corners[:20], corners[20:]
     for settings in (Settings(), Settings(4, 3, 0.3)):
         expected = plain_rerank(tables_of(images, captions), settings)
-        assert_both(rerank.fit(images, captions, settings), expected, 1e-9)
-        assert_both(rerank.fit(images.float(), captions.float(), settings), expected, 1e-5)
+        assert_both(rerank(images, captions, settings), expected, 1e-9)
+        assert_both(rerank(images.float(), captions.float(), settings), expected, 1e-5)
 
 
 def test_small_tiles_give_the_same(monkeypatch):
     images, captions = made_vectors(30, 101, seed=4)
     cosines = images @ captions.T
 
-    def three() -> list[rerank.KReciprocal]:
+    def three() -> list[KReciprocal]:
         return [
-            rerank.fit(images, captions),
-            rerank.fit(images, captions, cross=lambda rows, columns: cosines[rows, columns]),
-            rerank.from_distances(*tables_of(images, captions)),
+            rerank(images, captions),
+            rerank(images, captions, cross=lambda rows, columns: cosines[rows, columns]),
+            from_distances(*tables_of(images, captions)),
         ]
 
     whole = three()
-    monkeypatch.setattr("xmr_lib.neighbours.PRODUCT_TILE", 7)
-    monkeypatch.setattr("xmr_lib.neighbours.SCORE_TILE", (7, 11))
-    monkeypatch.setattr("xmr_lib.neighbours.TABLE_TILE", 300)
-    monkeypatch.setattr("xmr_lib.neighbours.PAIRS", 50)
-    monkeypatch.setattr("xmr_lib.k_reciprocal.PAIRS", 50)
+    monkeypatch.setattr("xmr_lib.reranking.neighbours.PRODUCT_TILE", 7)
+    monkeypatch.setattr("xmr_lib.reranking.neighbours.SCORE_TILE", (7, 11))
+    monkeypatch.setattr("xmr_lib.reranking.neighbours.TABLE_TILE", 300)
+    monkeypatch.setattr("xmr_lib.reranking.neighbours.PAIRS", 50)
+    monkeypatch.setattr("xmr_lib.reranking.k_reciprocal.PAIRS", 50)
     for one, other in zip(whole, three(), strict=True):
         np.testing.assert_array_equal(one.neighbours.index, other.neighbours.index)
         for queries in ("images", "captions"):
@@ -195,7 +194,7 @@ def test_two_images_and_two_captions_by_hand():
     #   caption 0: b/(1+b) of image 0, 1/(1+b) of itself
     # so that m = min(1/(1+a), b/(1+b)) + min(a/(1+a), 1/(1+b)) = b/(1+b) + a/(1+a), as
     # b < 1 < (1+b)/(1+a) … and the same for image 1 and caption 1. Others share nothing: J = 1.
-    fitted = rerank.from_distances(
+    fitted = from_distances(
         np.array([[0.0, 2.0], [2.0, 0.0]]),
         np.array([[1.0, 3.0], [4.0, 1.0]]),
         np.array([[0.0, 2.0], [2.0, 0.0]]),
@@ -275,7 +274,7 @@ def test_smallest_prefers_earlier_places():
 
 def test_only_the_original_distance_with_lambda_one():
     images, captions = made_vectors(30, 150, seed=5)
-    fitted = rerank.fit(images, captions, Settings(lam=1))
+    fitted = rerank(images, captions, Settings(lam=1))
     cosines = (images @ captions.T).numpy()
     for queries, scores in (("images", cosines), ("captions", cosines.T)):
         order = fitted.distances(queries).numpy().argsort(axis=1)
@@ -284,7 +283,7 @@ def test_only_the_original_distance_with_lambda_one():
 
 def test_only_the_jaccard_distance_with_lambda_zero():
     images, captions = made_vectors(30, 150, seed=5)
-    fitted = rerank.fit(images, captions, Settings(lam=0))
+    fitted = rerank(images, captions, Settings(lam=0))
     distances = fitted.distances().numpy()
     np.testing.assert_array_equal(distances, fitted.distances("captions").T)  # symmetric
     assert 0 <= distances.min() < 0.5
@@ -293,17 +292,17 @@ def test_only_the_jaccard_distance_with_lambda_zero():
 
 def test_an_answer_depends_on_the_other_queries():
     images, captions = made_vectors(12, 60, seed=6)
-    alone = rerank.fit(images[:6], captions).distances()
-    together = rerank.fit(images, captions).distances()[:6]
+    alone = rerank(images[:6], captions).distances()
+    together = rerank(images, captions).distances()[:6]
     assert not np.allclose(alone, together, atol=1e-3)
 
 
 def test_identical_vectors_are_all_alike():
     same = torch.full((30, 4), 0.5)  # their products are exactly 1
-    distances = rerank.fit(same[:4], same[4:], Settings(k1=29, k2=30)).distances()
+    distances = rerank(same[:4], same[4:], Settings(k1=29, k2=30)).distances()
     np.testing.assert_allclose(distances, np.zeros((4, 26)), rtol=0, atol=1e-6)
     # With k1 = 3 all lists hold images only: no caption is in the list of an image, and J = 1.
-    fitted = rerank.fit(same[:4], same[4:], Settings(k1=3, k2=1, lam=0))
+    fitted = rerank(same[:4], same[4:], Settings(k1=3, k2=1, lam=0))
     assert fitted.neighbours.index[29].tolist() == [29, 0, 1, 2]
     assert fitted.neighbours.index[1].tolist() == [1, 0, 2, 3]
     for queries in ("images", "captions"):
@@ -313,7 +312,7 @@ def test_identical_vectors_are_all_alike():
 def test_zero_vectors_are_far_from_all():
     images, captions = made_vectors(10, 50, seed=7)
     images[3], captions[4], captions[5] = 0, 0, 0
-    fitted = rerank.fit(images, captions)
+    fitted = rerank(images, captions)
     expected = plain_rerank(tables_of(images, captions), Settings())
     assert np.isfinite(expected["images"]).all()
     assert_both(fitted, expected, 1e-9)
@@ -321,17 +320,17 @@ def test_zero_vectors_are_far_from_all():
 
 def test_vectors_of_other_precisions():
     images, captions = made_vectors(10, 50, seed=7)
-    whole = rerank.fit(images, captions).distances()
-    mixed = rerank.fit(images, captions.float()).distances("captions")
+    whole = rerank(images, captions).distances()
+    mixed = rerank(images, captions.float()).distances("captions")
     assert mixed.dtype == torch.float64
-    np.testing.assert_allclose(mixed, rerank.fit(images, captions).distances("captions"), atol=1e-5)
-    half = rerank.fit(images.half(), captions.half()).distances()
+    np.testing.assert_allclose(mixed, rerank(images, captions).distances("captions"), atol=1e-5)
+    half = rerank(images.half(), captions.half()).distances()
     assert half.dtype == torch.float32
     np.testing.assert_allclose(half, whole, rtol=0, atol=0.05)
 
 
 def test_tiles_are_parts_of_the_whole():
-    fitted = rerank.fit(*made_vectors(30, 150, seed=8))
+    fitted = rerank(*made_vectors(30, 150, seed=8))
     for queries in ("images", "captions"):
         whole = fitted.distances(queries)
         some = fitted.distances(queries, slice(5, 20), slice(3, 29))
@@ -351,16 +350,16 @@ def test_cross_scores_replace_the_products_between_sides():
     expected = plain_rerank(
         [euclidean(images, images), given, euclidean(captions, captions)], Settings()
     )
-    assert not np.allclose(rerank.fit(images, captions).distances(), expected["images"], atol=1e-2)
+    assert not np.allclose(rerank(images, captions).distances(), expected["images"], atol=1e-2)
     before = scores.clone()
     for cross in (scores, scores.numpy(), lambda rows, columns: scores[rows, columns]):
-        assert_both(rerank.fit(images, captions, cross=cross), expected, 1e-9)
+        assert_both(rerank(images, captions, cross=cross), expected, 1e-9)
     assert torch.equal(scores, before)  # nothing is computed in place
 
 
 def test_tables_are_not_written_to():
     tables = [table.copy() for table in GOLDEN_TABLES]
-    rerank.from_distances(*tables).distances("captions")
+    from_distances(*tables).distances("captions")
     for table, original in zip(tables, GOLDEN_TABLES, strict=True):
         np.testing.assert_array_equal(table, original)
 
@@ -389,8 +388,8 @@ def test_evaluate_equals_the_whole_matrix(shuffled, kind):
     cross = {"none": None, "matrix": scores, "function": lambda r, c: scores[r][:, c]}[kind]
     # k2 = 1 and so few neighbours leave ties, which must count as such
     for settings in (Settings(), Settings(3, 1, 0.0)):
-        result = rerank.evaluate(images, captions, owner, settings, cross)
-        fitted = rerank.fit(images, captions, settings, cross)
+        result = evaluate(images, captions, owner, settings, cross)
+        fitted = rerank(images, captions, settings, cross)
         distances = {queries: fitted.distances(queries) for queries in ("images", "captions")}
         assert_same_ranks(result, distances, owner)
         np.testing.assert_array_equal(result.image_of_caption, owner)
@@ -417,9 +416,9 @@ def test_memory_grows_with_the_items_and_not_their_square(monkeypatch):
     owner = np.repeat(np.arange(700), 5)
     n = len(images) + len(captions)
     with LargestTensor() as largest:
-        rerank.evaluate(images, captions, owner)
+        evaluate(images, captions, owner)
     tracemalloc.start()
-    rerank.evaluate(images, captions, owner)
+    evaluate(images, captions, owner)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert 512**2 <= largest.numbers < n**2 / 10  # the tiles of products were seen
@@ -454,40 +453,40 @@ def test_settings_at_the_ends_of_their_ranges():
 def test_unusable_vectors():
     images, captions = made_vectors(4, 9)
     with pytest.raises(DataError, match="caption 2 has length 3"):
-        rerank.fit(images, torch.cat([captions[:2], 3 * captions[2:]]))
+        rerank(images, torch.cat([captions[:2], 3 * captions[2:]]))
     broken = images.clone()
     broken[1, 0] = torch.nan
     with pytest.raises(DataError, match="image 1 has length nan"):
-        rerank.fit(broken, captions)
+        rerank(broken, captions)
     with pytest.raises(DataError, match="32 numbers, caption vectors 31"):
-        rerank.fit(images, l2norm(captions[:, :31]))
+        rerank(images, l2norm(captions[:, :31]))
     with pytest.raises(DataError, match="at least one caption"):
-        rerank.fit(images, captions[:0])
+        rerank(images, captions[:0])
 
 
 def test_unusable_scores_and_distances():
     images, captions = made_vectors(4, 9)
     with pytest.raises(DataError, match=r"\(9, 4\) do not fit 4 images"):
-        rerank.fit(images, captions, cross=torch.rand(9, 4))
+        rerank(images, captions, cross=torch.rand(9, 4))
     with pytest.raises(DataError, match=r"\(1, 1\) where \(4, 9\)"):
-        rerank.fit(images, captions, cross=lambda rows, columns: torch.zeros(1, 1))
+        rerank(images, captions, cross=lambda rows, columns: torch.zeros(1, 1))
     tables = tables_of(images, captions)
     with pytest.raises(DataError, match="do not fit together"):
-        rerank.from_distances(tables[2], tables[1], tables[0])
+        from_distances(tables[2], tables[1], tables[0])
     tables[1][2, 5] = np.nan
     with pytest.raises(DataError, match="image 2 are NaN"):
-        rerank.from_distances(*tables)
+        from_distances(*tables)
     tables = tables_of(images, captions)
     tables[2][3, 5] = tables[2][5, 3] = np.inf
     with pytest.raises(DataError, match="caption 3 are NaN or infinite"):
-        rerank.from_distances(*tables)
+        from_distances(*tables)
 
 
 def test_unknown_side_and_unfitting_index():
     images, captions = made_vectors(4, 9)
     with pytest.raises(DataError, match="'texts'"):
-        rerank.fit(images, captions).distances("texts")
+        rerank(images, captions).distances("texts")
     with pytest.raises(DataError, match="index of 8"):
-        rerank.evaluate(images, captions, np.zeros(8, dtype=int))
+        evaluate(images, captions, np.zeros(8, dtype=int))
     with pytest.raises(DataError, match="image"):
-        rerank.evaluate(images, captions, np.zeros(9, dtype=int))
+        evaluate(images, captions, np.zeros(9, dtype=int))

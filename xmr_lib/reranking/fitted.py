@@ -1,16 +1,4 @@
-"""k-reciprocal re-ranking of Zhong et al. 2017 (RFE §IV-D.3), for images and captions.
-
-Two items are alike when they have the same neighbours. Each is described by the neighbours that
-have it as a neighbour too, and descriptions are compared by their Jaccard distance. All images and
-captions of a test are neighbours of each other, so this is *transductive*: an answer depends on the
-other queries of the test. A table should say so.
-
->>> import torch
->>> images = torch.eye(3)
->>> captions = images[[0, 0, 1, 1, 2, 2]]
->>> fit(images, captions, Settings(k1=2, k2=1)).distances("captions").argmin(dim=1)
-tensor([0, 0, 1, 1, 2, 2])
-"""
+"""Re-ranking fitted to the images and captions of a test: distances both ways, and ranks."""
 
 from __future__ import annotations
 
@@ -24,7 +12,7 @@ from torch import Tensor
 
 from xmr_lib import evaluation
 from xmr_lib.errors import DataError
-from xmr_lib.k_reciprocal import (
+from xmr_lib.reranking.k_reciprocal import (
     Inverted,
     SparseRows,
     encode,
@@ -33,7 +21,7 @@ from xmr_lib.k_reciprocal import (
     jaccard_distance,
     local_query_expansion,
 )
-from xmr_lib.neighbours import (
+from xmr_lib.reranking.neighbours import (
     Computed,
     Distances,
     Neighbours,
@@ -141,12 +129,13 @@ class KReciprocal:
         return final if queries == "images" else final.T
 
 
-def fit(
+def rerank(
     images: Tensor, captions: Tensor, settings: Settings | None = None, cross: Cross | None = None
 ) -> KReciprocal:
     """Describes each image and caption by its k-reciprocal neighbours among all of them.
 
-    Computed in float64 if the image vectors are, else in float32, products on their device.
+    Transductive: a distance depends on the other images and captions. Computed in
+    float64 if the image vectors are, else in float32; products run on their device.
 
     Args:
         images: Unit vectors `(n_images, d)`. A zero vector is at distance √2 from all others.
@@ -162,6 +151,11 @@ def fit(
 
     Raises:
         DataError: A vector is not of length one or holds NaN, or sizes do not fit.
+
+    >>> images = torch.eye(3)
+    >>> captions = images[[0, 0, 1, 1, 2, 2]]
+    >>> rerank(images, captions, Settings(k1=2, k2=1)).distances("captions").argmin(dim=1)
+    tensor([0, 0, 1, 1, 2, 2])
     """
     images = _unit(images, "image")
     captions = _unit(captions, "caption").to(images)
@@ -282,11 +276,11 @@ def evaluate(
         captions: Unit vectors `(n_captions, d)`.
         image_of_caption: For each caption the row of its image, in any order.
         settings: None for the defaults.
-        cross: As for `fit`. If captions are not in the order of their images, a function gets a
+        cross: As for `rerank`. If captions are not in the order of their images, a function gets a
             tensor of columns in place of the second slice.
 
     Raises:
-        DataError: As `fit` and `evaluation.evaluate`.
+        DataError: As `rerank` and `evaluation.evaluate`.
     """
     image_of_caption = np.asarray(image_of_caption)
     if len(image_of_caption) != len(captions):
@@ -298,7 +292,7 @@ def evaluate(
     if (np.diff(image_of_caption) < 0).any():
         captions = captions[torch.as_tensor(order, device=captions.device)]
         cross = None if cross is None else _in_order(cross, torch.as_tensor(order))
-    fitted = fit(images, captions, settings, cross)
+    fitted = rerank(images, captions, settings, cross)
     places = [Encoded(torch.arange(n)[:, None]) for n in fitted.cross.shape]
 
     def by_images(rows: Encoded, columns: Encoded) -> Tensor:
