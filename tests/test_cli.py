@@ -12,7 +12,7 @@ from xmr_course.tables import timing
 
 from xmr_lib import recipes, runs, toy
 from xmr_lib.__main__ import main
-from xmr_lib.commands.shared import overrides_of
+from xmr_lib.command_line import overrides_of
 from xmr_lib.errors import DataError, UnknownNameError
 
 TINY = "word_dim=12 rnn_dim=16 joint_dim=16 epochs=2 batch_size=32 vocabulary_threshold=1"
@@ -256,7 +256,7 @@ def test_stopping_says_how_to_go_on(scenes, capsys, monkeypatch):
     monkeypatch.setattr(runs, "run", stopped)
     with pytest.raises(SystemExit) as end:
         main(["train", "RFE", "--data", str(scenes)])
-    assert end.value.code == 130 and "goes on" in capsys.readouterr().err
+    assert end.value.code == 130 and "continues" in capsys.readouterr().err
 
 
 # --- SCAN, ensembles, re-ranking ------------------------------------------------------------------

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from importlib import util
+from pathlib import Path
 
 import pytest
 
@@ -27,9 +32,9 @@ def by_name(checks) -> dict[str, doctor.Check]:
 
 
 def test_everything_required_works_here(healthy, capsys):
-    assert doctor.main() == 0
+    assert doctor.main(deep=True) == 0
     printed = capsys.readouterr().out
-    assert "Everything required works" in printed
+    assert "All required parts work" in printed
     assert "torch " in printed and "device" in printed
     assert not any(healthy.iterdir())  # looked, and left nothing behind
 
@@ -62,7 +67,7 @@ def test_broken_required_package_fails(healthy, monkeypatch, capsys):
         return real(name, *args)
 
     monkeypatch.setattr(importlib, "import_module", broken)
-    assert doctor.main() == 1
+    assert doctor.main(deep=True) == 1
     printed = capsys.readouterr().out
     assert "FAILED   accelerate" in printed
     assert "OSError: libfoo.so: cannot open shared object file" in printed
@@ -76,15 +81,30 @@ def test_broken_toy_weights_fail(healthy, monkeypatch):
         raise FileNotFoundError("toy_backbone.safetensors")
 
     monkeypatch.setattr(backbone, "load_backbone", load)
-    check = by_name(doctor.examine())["toy backbone"]
+    check = by_name(doctor.examine(deep=True))["toy backbone"]
     assert check.state == doctor.FAILED and "pretrain-toy" in check.mend
+
+
+@pytest.mark.slow
+def test_a_python_without_any_package_is_told_what_to_install(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "bare"], check=True)
+    python = tmp_path / "bare" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    project = Path(doctor.__file__).parents[1]
+    told = subprocess.run(
+        [python, "-m", "xmr_lib", "doctor"], cwd=project, capture_output=True, text=True,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+    )  # fmt: skip
+    assert told.returncode == 1 and not told.stderr
+    for package in doctor.REQUIRED.values():
+        assert f"pip install {package}\n" in told.stdout
+    assert doctor.INSTALL.split(maxsplit=1)[1] in told.stdout
 
 
 def test_folder_that_cannot_be_written_fails(healthy, monkeypatch):
     def refuse(dir):
         raise PermissionError(f"[Errno 13] Permission denied: '{dir}'")
 
-    monkeypatch.setattr(doctor.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     checks = by_name(doctor.examine())
     assert checks["runs folder"].state == doctor.FAILED
     assert "XMR_RUNS" in checks["runs folder"].mend
@@ -95,12 +115,6 @@ def test_little_disk_space_is_said(healthy, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     check = by_name(doctor.examine())["disk space"]
     assert check.state == doctor.MISSING and check.found.startswith("0.5 GB")
-
-
-def test_toy_scenes_in_the_cache_are_named(healthy):
-    assert "not drawn yet" in by_name(doctor.examine())["toy scenes"].found
-    (healthy / "cache" / "toy-1-20-5-5-0").mkdir(parents=True)
-    assert "toy-1-20-5-5-0" in by_name(doctor.examine())["toy scenes"].found
 
 
 def test_resnet_weights_in_the_hub_cache(healthy, monkeypatch):

@@ -12,16 +12,15 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from xmr_lib.choices import Protocol
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.similarity import Encoded
 
-Protocol = Literal["all", "5k", "1k-folds", "first-1k"]
 PROTOCOLS: tuple[Protocol, ...] = ("all", "5k", "1k-folds", "first-1k")
 RECALLS = tuple(f"{way}_r{k}" for way in ("i2t", "t2i") for k in (1, 5, 10))
 

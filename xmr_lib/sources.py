@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from xmr_lib.data import bottom_up, captioned, features, precomputed, regions
-from xmr_lib.data.captioned import CaptionedImages
-from xmr_lib.data.features import Features
-from xmr_lib.data.regions import Regions
 from xmr_lib.errors import UnknownNameError
 
-REGIONS = (*regions.KINDS, "grid-<cells>", "<file>.tsv")
+if TYPE_CHECKING:  # imported where they are used: the command line's help needs no torch
+    from xmr_lib.data.captioned import CaptionedImages
+    from xmr_lib.data.features import Features
+    from xmr_lib.data.regions import Regions
+
+REGIONS = "boxes", "grid", "detector", "grid-<cells>", "<file>.tsv"
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,14 @@ class DataSource:
     @property
     def precomputed(self) -> bool:
         """Whether this is a folder of precomputed regions, without photographs."""
+        from xmr_lib.data import precomputed
+
         return self.format is None and precomputed.recognise(Path(self.data).expanduser())
 
     def load(self) -> CaptionedImages:
         """Reads the captioned images."""
+        from xmr_lib.data import captioned, precomputed
+
         if self.precomputed:
             return precomputed.load(Path(self.data).expanduser())[0]
         return captioned.load(
@@ -112,6 +117,8 @@ def features_of(
         UnknownNameError: No such backbone, transform or kind of regions.
         DataError: The features cannot be computed or read.
     """
+    from xmr_lib.data import bottom_up, features, precomputed, regions
+
     if source is not None and source.precomputed:
         return precomputed.load(Path(source.data).expanduser())[1]
     backbone = backbone or default_backbone(data)
@@ -128,7 +135,7 @@ def grid_of(kind: str | None) -> dict[str, str | int | None]:
     >>> grid_of("grid-4")
     {'kind': 'grid', 'cells': 4}
     """
-    if kind is None or kind in regions.KINDS:
+    if kind is None or kind in REGIONS[:3]:
         return {"kind": kind}
     if found := re.fullmatch(r"grid-(\d+)", kind):
         return {"kind": "grid", "cells": int(found[1])}

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xmr_lib.__main__ import run_command
-from xmr_lib.commands.shared import TOY, OfData, Positional, overrides_of
-from xmr_lib.recipes import Scale
+from xmr_lib.choices import Scale
+from xmr_lib.command_line import TOY, OfData, Positional, overrides_of, run_command
 
 
 def demo() -> None:
@@ -160,7 +159,7 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs one of the course's commands."""
-    run_command(COMMANDS, arguments)
+    run_command(COMMANDS, "python -m xmr_course", arguments)
 
 
 if __name__ == "__main__":

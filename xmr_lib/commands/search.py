@@ -6,7 +6,7 @@ import errno
 import warnings
 from pathlib import Path
 
-from xmr_lib.commands.shared import Positional
+from xmr_lib.command_line import Positional
 from xmr_lib.errors import DataError
 from xmr_lib.index.kinds import Kind
 

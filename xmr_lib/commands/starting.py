@@ -1,4 +1,4 @@
-"""Commands to begin with: `doctor`, and the toy scenes' own."""
+"""Commands of the toy scenes, and `doctor`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ import sys
 from pathlib import Path
 
 
-def doctor() -> None:
-    """Say what works here, and for what does not, the command that mends it."""
-    from xmr_lib import doctor as checkup
+def doctor(deep: bool = False) -> None:
+    """Say what works here and, for what does not, the command that mends it.
 
-    sys.exit(checkup.main())
+    Args:
+        deep: Also import every required package, read the shipped weights and find the device.
+    """
+    from xmr_lib.doctor import main
+
+    sys.exit(main(deep))
 
 
-def pretrain_toy(out: Path | None = None, scenes: int | None = None, epochs: int | None = None,
-                 seed: int = 0) -> None:  # fmt: skip
+def pretrain_toy(
+    out: Path | None = None, scenes: int | None = None, epochs: int | None = None, seed: int = 0
+) -> None:
     """Train the toy backbone anew on scenes of its own (it ships trained).
 
     Args:
@@ -31,16 +36,14 @@ def pretrain_toy(out: Path | None = None, scenes: int | None = None, epochs: int
         print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
 
 
-def toy(out: Path | None = None) -> None:
+def toy(out: Path = Path("build/toy_scenes.png")) -> None:
     """Draw the toy scenes and a sheet of some of them with their captions.
 
     Args:
-        out: File of the sheet; figures/toy_scenes.png by default.
+        out: File of the sheet.
     """
-    from xmr_lib import toy as scenes
-    from xmr_lib.files import figures_dir
+    from xmr_lib.data import toy as scenes
 
-    out = out or figures_dir() / "toy_scenes.png"
     scenes.load()
     scenes.contact_sheet(out)
     print(f"Picture: {out}")

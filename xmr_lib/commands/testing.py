@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from xmr_lib.commands.shared import TOY, OfData, Positional, print_metrics
+from xmr_lib.choices import Protocol
+from xmr_lib.command_line import TOY, OfData, Positional, print_metrics
 from xmr_lib.errors import DataError
-from xmr_lib.evaluation import Protocol
 
 
 def evaluate(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from xmr_lib.commands.shared import TOY, OfData, Positional, overrides_of, print_metrics
-from xmr_lib.recipes import Scale
+from xmr_lib.choices import Scale
+from xmr_lib.command_line import TOY, OfData, Positional, overrides_of, print_metrics
 
 
 def train(

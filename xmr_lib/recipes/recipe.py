@@ -8,12 +8,11 @@ import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from xmr_lib.choices import Scale
 from xmr_lib.cross_attention import Direction, Pooling, ScoreNorm
 from xmr_lib.encoders.text import WordPooling
 from xmr_lib.encoders.tree import Cell, Structure
 from xmr_lib.losses import Negatives
-
-Scale = Literal["toy", "laptop", "paper"]
 
 
 @dataclass(frozen=True)
