@@ -58,7 +58,7 @@ def trained(tmp_path_factory):
         else:
             patch.setenv("XMR_CACHE", str(folder / "cache"))
             data, root, small = str(folder / "toy"), folder / "runs", SMALL
-            toy.load(n_train=24, n_val=6, n_test=12, folder=data)
+            toy.draw(n_train=24, n_val=6, n_test=12, folder=data)
         yield SimpleNamespace(
             **{
                 name: runs.run(recipe, data, scale="toy", root=root, **small)

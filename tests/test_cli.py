@@ -21,7 +21,7 @@ TINY = "word_dim=12 rnn_dim=16 joint_dim=16 epochs=2 batch_size=32 vocabulary_th
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     place = tmp_path_factory.mktemp("data")
-    toy.load(n_train=40, n_val=10, n_test=10, folder=place / "toy-tiny")
+    toy.draw(n_train=40, n_val=10, n_test=10, folder=place / "toy-tiny")
     return place / "toy-tiny"
 
 
@@ -66,7 +66,7 @@ def test_train_prints_metrics_and_where_the_run_is(trained, scenes, capsys):
 
 
 def test_train_with_finetuning(tmp_path, capsys):
-    toy.load(n_train=6, n_val=2, n_test=2, folder=tmp_path / "toy-few")
+    toy.draw(n_train=6, n_val=2, n_test=2, folder=tmp_path / "toy-few")
     settings = TINY.replace("epochs=2", "epochs=1").split()
     few = str(tmp_path / "toy-few")
     main(["train", "VSE++", "--data", few, "--finetune", "1", "--set", *settings])

@@ -5,13 +5,14 @@ from PIL import Image
 from xmr_course import demo
 
 from xmr_lib import examples, runs, toy
+from xmr_lib.data import captioned
 
 SIZES = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "batch_size": 32, "epochs": 2}
 
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    return toy.load(40, 10, 12, folder=tmp_path_factory.mktemp("data") / "toy-tiny")
+    return captioned.load(toy.draw(40, 10, 12, folder=tmp_path_factory.mktemp("data") / "toy-tiny"))
 
 
 @pytest.fixture

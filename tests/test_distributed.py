@@ -236,7 +236,7 @@ def killed(command: list[str], runs_folder: Path) -> Path:
 
 def test_a_killed_train_command_goes_on_in_two_processes_or_one(tmp_path, monkeypatch, capfd):
     """Interrupted or not, by two or by one: the same run, but for the rounding of float32."""
-    toy.load(n_train=40, n_val=10, n_test=10, folder=tmp_path / "toy-tiny")
+    toy.draw(n_train=40, n_val=10, n_test=10, folder=tmp_path / "toy-tiny")
     source = DataSource(str(tmp_path / "toy-tiny"))
     monkeypatch.setenv("XMR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("XMR_RUNS", str(tmp_path / "two"))

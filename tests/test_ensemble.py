@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from xmr_lib import ensemble, evaluation, recipes, reranking, runs, toy
+from xmr_lib.data import captioned
 from xmr_lib.ensemble import Ensemble, Several, joined_vectors, mean_scores
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.runs import DataSource
@@ -23,7 +24,7 @@ OPTIONS = {"scale": "toy", **TINY}
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     place = tmp_path_factory.mktemp("data")
-    toy.load(n_train=40, n_val=10, n_test=10, folder=place / "toy-tiny")
+    toy.draw(n_train=40, n_val=10, n_test=10, folder=place / "toy-tiny")
     return place / "toy-tiny"
 
 
@@ -139,7 +140,7 @@ def test_members_are_reused(scenes, monkeypatch):
 
 
 def test_members_of_different_data_are_refused(scenes, tmp_path):
-    other = toy.load(n_train=20, n_val=5, n_test=5, folder=tmp_path / "toy-other")
+    other = captioned.load(toy.draw(n_train=20, n_val=5, n_test=5, folder=tmp_path / "toy-other"))
     first, second = trained("VSE++", scenes), runs.run("VSE++", other, **OPTIONS)
     with pytest.raises(DataError, match="different data"):
         Ensemble("both", (first, second))

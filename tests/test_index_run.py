@@ -11,6 +11,7 @@ from samples import picture
 
 from xmr_lib import index, runs, toy
 from xmr_lib.__main__ import main
+from xmr_lib.data import captioned
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.index import of_run, opening, pictures
@@ -29,7 +30,7 @@ def folders(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(folders):
-    return toy.load(n_train=30, n_val=10, n_test=12, folder=folders / "toy-tiny")
+    return captioned.load(toy.draw(n_train=30, n_val=10, n_test=12, folder=folders / "toy-tiny"))
 
 
 @pytest.fixture(scope="module")

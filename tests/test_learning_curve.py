@@ -16,12 +16,13 @@ from xmr_course.tables.learning_curve import (
 )
 
 from xmr_lib import evaluation, recipes, toy, training
+from xmr_lib.data import captioned
 from xmr_lib.errors import DataError
 
 
 @pytest.fixture(scope="module")
 def scenes():
-    return toy.load(n_train=60, n_val=12, n_test=20, seed=5)
+    return captioned.load(toy.draw(n_train=60, n_val=12, n_test=20, seed=5))
 
 
 @pytest.fixture(scope="module")

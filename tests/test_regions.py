@@ -12,7 +12,8 @@ from samples import tiny
 from torchvision import models
 
 from xmr_lib import toy
-from xmr_lib.data import captioned, features, images, region_boxes, regions
+from xmr_lib.data import captioned, features, images, regions
+from xmr_lib.data.boxes import known_boxes
 from xmr_lib.data.region_boxes import cell_boxes, crop_boxes, window
 from xmr_lib.encoders import detector as detectors
 from xmr_lib.encoders.backbone import Backbone, load_backbone
@@ -28,7 +29,7 @@ def data(tmp_path):
 def drawn(tmp_path_factory):
     """Eight toy scenes and the folder they lie in."""
     folder = tmp_path_factory.mktemp("drawn") / "scenes"
-    return toy.load(n_train=4, n_val=2, n_test=2, folder=folder), folder
+    return captioned.load(toy.draw(n_train=4, n_val=2, n_test=2, folder=folder)), folder
 
 
 @pytest.fixture
@@ -325,22 +326,11 @@ def test_toy_scenes_as_grid(drawn, tmp_path):
     assert found.boxes[3, 5].tolist() == [0.25, 0.25, 0.5, 0.5]
 
 
-def test_boxes_are_known_for_toy_scenes_only(data, drawn, tmp_path):
-    assert region_boxes.scenes_folder(data) is None
-    assert region_boxes.scenes_folder(drawn[0]) == drawn[1]
-    with pytest.raises(DataError, match=r"photos: nobody knows .* kind='grid', or kind='detector'"):
+def test_without_a_boxes_file(data, drawn, tmp_path):
+    with pytest.raises(DataError, match=r"photos: there is no file boxes\.json .*kind='grid'"):
         regions.extract(data, tiny(), "boxes", cache=tmp_path)
-    with pytest.raises(DataError, match="boxes are known for the toy scenes only"):
+    with pytest.raises(DataError, match="a picture alone has no boxes"):
         regions.of_picture(drawn[0].image_files[0], tiny(), "boxes")
-
-
-def test_ground_truth_that_does_not_fit(tmp_path):
-    data = toy.load(n_train=2, n_val=1, n_test=1, folder=tmp_path / "scenes")
-    truth = json.loads((tmp_path / "scenes" / "scenes.json").read_text("utf-8"))
-    truth["scenes"].pop()
-    (tmp_path / "scenes" / "scenes.json").write_text(json.dumps(truth), encoding="utf-8")
-    with pytest.raises(DataError, match=r"3 scenes in scenes\.json, but captions of 4 images"):
-        regions.extract(data, averages(), cache=tmp_path)
 
 
 # ---- the cache -------------------------------------------------------------------------------
@@ -390,12 +380,12 @@ def test_only_what_is_missing_or_new_is_computed(data, tmp_path, computed):
 
 
 def test_a_moved_box_is_described_anew(tmp_path, computed):
-    data = toy.load(n_train=2, n_val=1, n_test=1, folder=tmp_path / "scenes")
+    data = captioned.load(toy.draw(n_train=2, n_val=1, n_test=1, folder=tmp_path / "scenes"))
     before = regions.extract(data, averages(), workers=0, cache=tmp_path)
     computed.clear()
-    file = tmp_path / "scenes" / "scenes.json"
+    file = tmp_path / "scenes" / "boxes.json"
     truth = json.loads(file.read_text("utf-8"))
-    truth["scenes"][1]["things"][0]["box"] = [0, 0, 32, 64]
+    truth[data.image_files[1].name][0] = [0, 0, 32, 64]
     file.write_text(json.dumps(truth), encoding="utf-8")
     after = regions.extract(data, averages(), workers=0, cache=tmp_path)
     assert computed == [1] and after.key != before.key
@@ -539,7 +529,7 @@ def test_workers_can_receive_what_they_look_with(data, drawn):
 
     for plan in (
         grid(averages(), "vsepp", 2),
-        crops(averages(), region_boxes.true_boxes(drawn[0]), 5),
+        crops(averages(), known_boxes(drawn[0]), 5),
     ):
         copy = pickle.loads(pickle.dumps(plan.look))
         image = images.open_image(drawn[0].image_files[0])

@@ -31,7 +31,7 @@ OPTIONS = {"backbone": "toy", "scale": "toy", **TINY}
 def scenes(tmp_path_factory):
     """A folder of sixty toy scenes, and beside it the cache of their features."""
     place = tmp_path_factory.mktemp("data")
-    toy.load(n_train=40, n_val=10, n_test=10, folder=place / "toy-tiny")
+    toy.draw(n_train=40, n_val=10, n_test=10, folder=place / "toy-tiny")
     return place / "toy-tiny"
 
 
@@ -344,7 +344,7 @@ def test_bad_queries(finished, tmp_path):
 def test_finetuning_trains_the_network_too(tmp_path):
     """Stage 2 goes on from stage 1's best weights, on pixels, and changes the backbone."""
     few = tmp_path / "toy-few"
-    toy.load(n_train=8, n_val=3, n_test=3, folder=few)
+    toy.draw(n_train=8, n_val=3, n_test=3, folder=few)
     original = load_backbone("toy").state_dict()
     plain = runs.run("RFE", few, **OPTIONS)
     run = runs.run("RFE", few, finetune_epochs=1, finetune_lr=1e-3, **OPTIONS)

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from xmr_lib import toy
+from xmr_lib.data import captioned
 from xmr_lib.errors import DataError
 from xmr_lib.toy.captions import CAPTIONS_PER_SCENE, plural, with_article, write
 from xmr_lib.toy.drawing import draw_scene
@@ -223,7 +224,7 @@ def test_captions_are_varied():
 
 
 def test_load_draws_once_and_reads_like_any_folder(tmp_path):
-    data = toy.load(6, 2, 3, seed=5, folder=tmp_path / "scenes")
+    data = captioned.load(toy.draw(6, 2, 3, seed=5, folder=tmp_path / "scenes"))
     assert data.n_images == 11 and data.n_captions == 55
     assert Counter(data.splits.tolist()) == {"train": 6, "val": 2, "test": 3}
     truth = toy.scenes(tmp_path / "scenes")
@@ -234,64 +235,58 @@ def test_load_draws_once_and_reads_like_any_folder(tmp_path):
         drawn = draw_scene(scene, f"5/train/{name}")
         assert Image.open(file).convert("RGB").tobytes() == drawn.tobytes()
     before = data.image_files[0].stat().st_mtime_ns
-    again = toy.load(6, 2, 3, seed=5, folder=tmp_path / "scenes")
+    again = captioned.load(toy.draw(6, 2, 3, seed=5, folder=tmp_path / "scenes"))
     assert again.captions == data.captions and again.image_files[0].stat().st_mtime_ns == before
     assert not list(tmp_path.glob(".scenes-*"))  # nothing half-made is left
 
 
 def test_a_scene_does_not_depend_on_the_numbers_of_scenes(tmp_path):
-    small = toy.load(2, 1, 1, folder=tmp_path / "small")
-    large = toy.load(5, 3, 2, folder=tmp_path / "large")
+    small = captioned.load(toy.draw(2, 1, 1, folder=tmp_path / "small"))
+    large = captioned.load(toy.draw(5, 3, 2, folder=tmp_path / "large"))
     assert small.split("val").captions == large.split("val").captions[:5]
 
 
 def test_default_folder_is_in_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XMR_CACHE", str(tmp_path))
-    toy.load(1, 1, 1, seed=3)
+    toy.draw(1, 1, 1, seed=3)
     assert [folder.name for folder in tmp_path.iterdir()] == [f"toy-{toy.VERSION}-1-1-1-3"]
 
 
 def test_other_folders_are_not_touched(tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
-    with pytest.raises(DataError, match="not empty"):
-        toy.load(1, 1, 1, folder=tmp_path)
+    with pytest.raises(DataError, match="holds no toy scenes"):
+        toy.draw(1, 1, 1, folder=tmp_path)
     assert (tmp_path / "precious.txt").read_text() == "mine"
-    toy.load(1, 1, 1, folder=tmp_path / "toy")
+    toy.draw(1, 1, 1, folder=tmp_path / "toy")
     with pytest.raises(DataError, match="holds the scenes toy-"):
-        toy.load(2, 1, 1, folder=tmp_path / "toy")
+        toy.draw(2, 1, 1, folder=tmp_path / "toy")
     (tmp_path / "toy" / "scenes.json").write_text("{")
-    with pytest.raises(DataError, match="delete"):
+    with pytest.raises(DataError, match="Delete this file"):
         toy.scenes(tmp_path / "toy")
 
 
-def test_an_interrupted_drawing_leaves_nothing_behind(tmp_path, monkeypatch):
-    def fail(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(toy, "_draw_one", fail)
-    with pytest.raises(KeyboardInterrupt):
-        toy.load(2, 1, 1, folder=tmp_path / "toy")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_processes_draw_the_same_and_start_from_a_bare_command(tmp_path):
-    code = f"from xmr_lib import toy; toy.load(402, 0, 0, folder={str(tmp_path / 'a')!r})"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    captions = (tmp_path / "a" / "captions.csv").read_text(encoding="utf-8").splitlines()
-    assert captions[0] == "image,caption,split" and len(captions) == 1 + 5 * 402
-    truth = toy.scenes(tmp_path / "a")
-    assert truth[401] == compose("0/train/401")
-    drawn = Image.open(tmp_path / "a" / "images" / "train_00401.png")
-    assert drawn.tobytes() == draw_scene(truth[401], "0/train/401").tobytes()
+def test_a_killed_drawing_is_drawn_anew_without_litter(tmp_path):
+    code = "import sys; from xmr_lib import toy; toy.draw(5000, 1, 1, folder=sys.argv[1])"
+    images = tmp_path / "toy" / "images"
+    drawing = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "toy")], stderr=subprocess.DEVNULL
+    )
+    while not list(images.glob("*.png")):
+        assert drawing.poll() is None
+    drawing.kill()
+    drawing.wait()
+    assert not (tmp_path / "toy" / "scenes.json").exists()
+    toy.draw(1, 1, 1, folder=tmp_path / "toy")
+    assert len(list(images.iterdir())) == 3
+    assert [each.name for each in tmp_path.iterdir()] == ["toy"]
 
 
-def test_without_processes_it_draws_alone(tmp_path, monkeypatch):
-    def no_pool(*_, **__):
-        raise OSError("no processes here")
-
-    monkeypatch.setattr(toy, "ProcessPoolExecutor", no_pool)
-    made = toy._draw_all([(f"0/train/{i}", str(tmp_path / f"{i}.png")) for i in range(401)])
-    assert len(made) == 401 and (tmp_path / "400.png").is_file()
+def test_scenes_drawn_before_boxes_had_a_file_get_one(tmp_path):
+    folder = toy.draw(2, 1, 1, folder=tmp_path / "toy")
+    boxes = (folder / "boxes.json").read_bytes()
+    (folder / "boxes.json").unlink()
+    toy.draw(2, 1, 1, folder=folder)
+    assert (folder / "boxes.json").read_bytes() == boxes
 
 
 def test_contact_sheet(tmp_path):

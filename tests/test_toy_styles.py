@@ -17,7 +17,7 @@ from xmr_lib.sources import DataSource, is_toy
 from xmr_lib.toy.captions import write
 from xmr_lib.toy.drawing import draw_scene
 from xmr_lib.toy.layout import compose
-from xmr_lib.toy.styles import redraw, rewrite
+from xmr_lib.toy.styles import STYLES, redraw, rewrite
 
 NAMES = [f"0/train/{i}" for i in range(400)]
 PLAIN = [write(compose(name), name) for name in NAMES]
@@ -29,7 +29,8 @@ CHECKSUM = "1423141e432b8452d253e6f6f06ace4d9387751a47469c484b766f1e3c7c1425"
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     folder = tmp_path_factory.mktemp("styles")
-    return [toy.load(3, 1, 2, folder=folder / f"toy-{s}", style=s) for s in ("plain", "sketch")]
+    drawn = [toy.draw(3, 1, 2, folder=folder / style, style=style) for style in STYLES]
+    return [captioned.load(each) for each in drawn]
 
 
 def test_plain_scenes_are_drawn_and_told_as_before(both):
@@ -57,9 +58,9 @@ def test_sketches_are_the_same_scenes_drawn_and_told_otherwise(both):
 
 def test_names_choose_the_style(monkeypatch, tmp_path):
     monkeypatch.setenv("XMR_CACHE", str(tmp_path))
-    load = toy.load
-    assert load.__defaults__[:3] == (2000, 500, 1000)  # hence the folder toy-3-2000-500-1000-0
-    monkeypatch.setattr(toy, "load", lambda style: load(2, 1, 1, style=style))
+    draw = toy.draw
+    assert draw.__defaults__[:3] == (2000, 500, 1000)  # hence the folder toy-3-2000-500-1000-0
+    monkeypatch.setattr(toy, "draw", lambda style: draw(2, 1, 1, style=style))
     folders = {
         "toy": f"toy-{toy.VERSION}-2-1-1-0",
         "toy:sketch": f"toy-sketch-{toy.VERSION}-2-1-1-0",

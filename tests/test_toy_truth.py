@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from xmr_course.toy_truth import toy_truth
+
 from xmr_lib import toy
+from xmr_lib.data import captioned
 from xmr_lib.language.referral_tree import referral_tree
 from xmr_lib.toy.scene import Relation, Scene, Thing
-from xmr_lib.toy.truth import toy_truth
 
 
 def thing(kind: str) -> Thing:
@@ -47,7 +49,7 @@ def test_vague_words_and_clothes():
 
 
 def test_real_scenes_are_mostly_told_the_truth(tmp_path):
-    data = toy.load(30, 1, 1, folder=tmp_path / "scenes")
+    data = captioned.load(toy.draw(30, 1, 1, folder=tmp_path / "scenes"))
     scenes = toy.scenes(tmp_path / "scenes")
     of_caption = [scenes[i] for i in data.image_of_caption]
     found = toy_truth([referral_tree(caption) for caption in data.captions], of_caption)

@@ -24,8 +24,8 @@ SIZES = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "batch_size": 32, "epoc
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
-    plain = toy.load(40, 10, 12, folder=folder / "toy-plain")
-    sketch = toy.load(8, 4, 12, folder=folder / "toy-sketch", style="sketch")
+    plain = captioned.load(toy.draw(40, 10, 12, folder=folder / "toy-plain"))
+    sketch = captioned.load(toy.draw(8, 4, 12, folder=folder / "toy-sketch", style="sketch"))
     return plain, sketch
 
 

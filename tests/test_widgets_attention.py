@@ -9,6 +9,7 @@ import xmr_course.explorers
 from xmr_course.explorers.attention import attention_explorer, look
 
 from xmr_lib import runs, toy
+from xmr_lib.data import captioned
 from xmr_lib.errors import DataError
 
 SMALL = {"epochs": 1, "word_dim": 8, "rnn_dim": 16, "joint_dim": 16, "batch_size": 16}
@@ -19,7 +20,7 @@ def places(tmp_path_factory):
     folder = tmp_path_factory.mktemp("attention")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XMR_CACHE", str(folder / "cache"))
-        data = toy.load(n_train=24, n_val=6, n_test=8)
+        data = captioned.load(toy.draw(n_train=24, n_val=6, n_test=8))
         yield data, folder / "runs"
 
 

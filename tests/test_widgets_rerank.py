@@ -10,6 +10,7 @@ import xmr_course.explorers
 from xmr_course.explorers.rerank import Reranking, rerank_explorer
 
 from xmr_lib import runs, toy
+from xmr_lib.data import captioned
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError
 from xmr_lib.reranking import Settings
@@ -23,7 +24,7 @@ def places(tmp_path_factory):
     folder = tmp_path_factory.mktemp("rerank")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XMR_CACHE", str(folder / "cache"))
-        data = toy.load(n_train=24, n_val=6, n_test=8)
+        data = captioned.load(toy.draw(n_train=24, n_val=6, n_test=8))
         yield data, folder / "runs"
 
 

@@ -13,6 +13,7 @@ from xmr_course.explorers.found import find_captions, find_images, plot_found
 from xmr_course.explorers.retrieval import CAPTIONS, IMAGES, RetrievalExplorer, retrieval_explorer
 
 from xmr_lib import runs, toy
+from xmr_lib.data import captioned
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError
 
@@ -25,7 +26,7 @@ def places(tmp_path_factory):
     folder = tmp_path_factory.mktemp("retrieval")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XMR_CACHE", str(folder / "cache"))
-        data = toy.load(n_train=24, n_val=6, n_test=8)
+        data = captioned.load(toy.draw(n_train=24, n_val=6, n_test=8))
         yield data, folder / "runs"
 
 

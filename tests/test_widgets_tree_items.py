@@ -10,6 +10,7 @@ from xmr_course.explorers.items import tree_items
 from xmr_course.explorers.trees import TreeExplorer, tree_explorer
 
 from xmr_lib import runs, toy
+from xmr_lib.data import captioned
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError
 
@@ -21,7 +22,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trees")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XMR_CACHE", str(folder / "cache"))
-        data = toy.load(n_train=24, n_val=6, n_test=8)
+        data = captioned.load(toy.draw(n_train=24, n_val=6, n_test=8))
         yield {
             name: runs.run(name, data, scale="toy", root=folder / "runs", **SMALL)
             for name in ("SMFEA", "VSE++")

@@ -184,7 +184,7 @@ def _photo_network() -> Backbone:
 
 def _jpegs(folder: Path, n: int):
     """Drawn scenes as JPEG photographs of 500 × 375 pixels, the usual size of Flickr30K's."""
-    drawn = toy.load(n_train=n - 2, n_val=1, n_test=1, folder=folder.with_name("scenes"))
+    drawn = load(toy.draw(n_train=n - 2, n_val=1, n_test=1, folder=folder.with_name("scenes")))
     folder.mkdir()
     lines = ["image,caption,split"]
     for i, file in enumerate(drawn.image_files):

@@ -42,8 +42,8 @@ def toy(out: Path = Path("build/toy_scenes.png")) -> None:
     Args:
         out: File of the sheet.
     """
-    from xmr_lib.data import toy as scenes
+    from xmr_lib import toy as scenes
 
-    scenes.load()
+    scenes.draw()
     scenes.contact_sheet(out)
     print(f"Picture: {out}")

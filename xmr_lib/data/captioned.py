@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from xmr_lib import toy
 from xmr_lib.data import formats, hub
 from xmr_lib.data.images import open_image
 from xmr_lib.data.splits import assign_splits
@@ -178,9 +179,7 @@ def load(
     """
     kind, _, style = str(source).partition(":")
     if kind == "toy" and not Path(source).exists():
-        from xmr_lib import toy
-
-        return toy.load(style=style or "plain")
+        source = toy.draw(style=style or "plain")
     if format is not None and format not in READERS:
         raise UnknownNameError("annotation format", format, FORMATS)
     if on_problem not in ("raise", "skip"):

@@ -1,4 +1,4 @@
-"""Where regions lie: cells of a map, boxes of the toy scenes, and crops of a picture.
+"""Where regions lie: cells of a map, and what is cropped out of a picture.
 
 Boxes are left, top, right, bottom as shares of the upright image's width and height: they hold for
 whatever size the picture is decoded or drawn at.
@@ -6,19 +6,12 @@ whatever size the picture is decoded or drawn at.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 from PIL import Image
 
-from xmr_lib import toy
-from xmr_lib.data import captioned
-from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.boxes import WHOLE
 from xmr_lib.data.images import KINDS, to_bytes
-from xmr_lib.errors import DataError, UnknownNameError
-from xmr_lib.toy.scene import CANVAS, Scene
-
-WHOLE = (0.0, 0.0, 1.0, 1.0)  # the whole picture as a box
+from xmr_lib.errors import UnknownNameError
 
 
 def window(kind: str, size: int, width: int, height: int) -> tuple[float, float, float, float]:
@@ -100,37 +93,3 @@ def crop_boxes(image: Image.Image, boxes: np.ndarray, size: int) -> np.ndarray:
         inside = image.crop((*start.tolist(), *stop.tolist()))
         crops.append(to_bytes(inside.resize((size, size), Image.Resampling.BILINEAR)))
     return np.stack(crops)
-
-
-def scenes_folder(data: CaptionedImages) -> Path | None:
-    """The folder of toy scenes that a data set is made of; None: it is something else."""
-    folders = {file.parent.parent for file in data.image_files}
-    folder = folders.pop()
-    return folder if not folders and (folder / "scenes.json").is_file() else None
-
-
-def true_boxes(data: CaptionedImages) -> list[np.ndarray]:
-    """Boxes of the things of toy scenes, the whole picture last: (k_i, 4) for each image.
-
-    Raises:
-        DataError: the data set is not made of toy scenes, or their ground truth does not fit.
-    """
-    folder = scenes_folder(data)
-    if folder is None:
-        raise DataError(
-            f"{data.name}: nobody knows the boxes of its things; only toy scenes come with them. "
-            "Use kind='grid', or kind='detector' to have things found."
-        )
-    files, scenes = captioned.load(folder).image_files, toy.scenes(folder)
-    if len(files) != len(scenes):
-        raise DataError(
-            f"{folder}: {len(scenes)} scenes in scenes.json, but captions of {len(files)} images. "
-            "Delete the folder, and the scenes are drawn again."
-        )
-    boxes = {file: _boxes_of(scene) for file, scene in zip(files, scenes, strict=True)}
-    return [boxes[file] for file in data.image_files]
-
-
-def _boxes_of(scene: Scene) -> np.ndarray:
-    things = [np.array(thing.box, np.float32) / CANVAS for thing in scene.things]
-    return np.stack([*things, np.array(WHOLE, np.float32)])

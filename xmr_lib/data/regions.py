@@ -6,7 +6,7 @@
 kind         regions                                     a region's feature
 ============ =========================================== =========================================
 ``grid``     cells of the backbone's map C4              the cell of the map
-``boxes``    things of the toy scenes' ground truth,     average pools of C1 … C4, side by side,
+``boxes``    those of the data's own `boxes.json`,       average pools of C1 … C4, side by side,
              and last the whole picture                  of what lies in the box
 ``detector`` the best boxes that a Faster R-CNN finds    the same
 ============ =========================================== =========================================
@@ -33,6 +33,7 @@ from torch import Tensor
 
 from xmr_lib import files
 from xmr_lib.data import images as pictures
+from xmr_lib.data.boxes import boxes_file, known_boxes
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.feature_store import FeatureStore, list_files, open_array
 from xmr_lib.data.features import (
@@ -44,7 +45,6 @@ from xmr_lib.data.features import (
     settings_of,
     store_label,
 )
-from xmr_lib.data.region_boxes import scenes_folder, true_boxes
 from xmr_lib.data.region_plans import crops, device_of, grid, unpack
 from xmr_lib.encoders import detector as detectors
 from xmr_lib.encoders.backbone import Backbone, load_backbone
@@ -136,8 +136,8 @@ def extract(
     Args:
         data: The whole data set, all splits (for a subset alone: `data.as_whole()`).
         backbone: Name of a backbone, or one already loaded.
-        kind: "grid", "boxes" or "detector" (see the module); None: "boxes" for toy scenes, else
-            "grid".
+        kind: "grid", "boxes" or "detector" (see the module); None: "boxes" where the data has a
+            `boxes.json` (as toy scenes do), else "grid".
         cells: For "grid": average the map to cells × cells; None: every cell of the map.
         transform: For "grid": kind of transform ("rfe", "vsepp", "whole"); None: the backbone's
             own. The other kinds squeeze what lies in a box, which is "whole".
@@ -152,17 +152,17 @@ def extract(
         device: Where the networks run; None: the accelerator that accelerate finds, else the CPU.
 
     Raises:
-        DataError: "boxes" for a data set whose boxes nobody knows, an option that does not fit the
+        DataError: "boxes" for a data set without a `boxes.json`, an option that does not fit the
             kind, the detector's weights are missing, or as `features.extract`.
         UnknownNameError: no such kind, backbone, transform, detector or number type.
 
-    >>> from xmr_lib import toy
-    >>> scenes = toy.load()  # doctest: +SKIP
+    >>> from xmr_lib.data import captioned
+    >>> scenes = captioned.load("toy")  # doctest: +SKIP
     >>> regions = extract(scenes)  # doctest: +SKIP
     >>> regions.array.shape, regions.counts[:3]  # doctest: +SKIP
     ((3500, 5, 328), array([4, 5, 3]))
     """
-    kind = kind or ("boxes" if scenes_folder(data) else "grid")
+    kind = kind or ("boxes" if boxes_file(data) else "grid")
     _check_options(kind, cells, transform)
     net = prepare(data, backbone, dtype)
     root = Path(cache or files.cache_dir()) / "regions"
@@ -173,7 +173,7 @@ def extract(
         counts = np.full(data.n_images, plan.n_regions)
     else:
         if kind == "boxes":
-            boxes = true_boxes(data)
+            boxes = known_boxes(data)
         else:
             finder = detectors.load_detector(detector, n_boxes)
             boxes = _detect(data, finder, listing, root, **running)
@@ -222,14 +222,14 @@ def of_picture(
         Features (n_regions, d) float32 and boxes (n_regions, 4) float32.
 
     Raises:
-        DataError: the photo cannot be decoded; or `kind` is "boxes", which takes the ground truth
-            of a toy scene and not only its picture.
+        DataError: the photo cannot be decoded; or `kind` is "boxes", which takes a data set with
+            its `boxes.json`, not a picture alone.
         UnknownNameError: no such kind, backbone, transform or detector.
     """
     _check_options(kind, cells, transform)
     if kind == "boxes":
         raise DataError(
-            f"{path}: boxes are known for the toy scenes only, and not from a picture alone. "
+            f"{path}: a picture alone has no boxes; those of boxes.json belong to a data set. "
             "Use kind='grid' or kind='detector'."
         )
     net = load_backbone(backbone) if isinstance(backbone, str) else backbone

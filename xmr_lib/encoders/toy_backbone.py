@@ -161,7 +161,7 @@ def pretrain(
 ) -> dict[str, float]:
     """Train the network to name what is in toy scenes and write its weights to `out`.
 
-    The scenes come from seed 1000 + `seed`, so none of them is in a data set that `toy.load`
+    The scenes come from seed 1000 + `seed`, so none of them is in a data set that `toy.draw`
     makes from a small seed: the network has seen none of its training, val or test scenes.
 
     Args:
