@@ -36,14 +36,12 @@ lint: $(INSTALLED)
 unit: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-# One notebook after the other, because the later ones reuse the runs of the earlier ones. Their
-# pictures go to a copy of figures/: a test leaves the checkout as it was.
+# One notebook after the other, because the later ones reuse the runs of the earlier ones.
 nbval: $(INSTALLED)
 ifeq ($(NOTEBOOKS),)
 	@echo "notebooks/ holds no notebook: nothing to validate."
 else
-	rm -rf build/figures && mkdir -p build && cp -r figures build/figures
-	XMR_FIGURES="$(CURDIR)/build/figures" $(BIN)/python -m pytest -q --nbval --nbval-current-env \
+	$(BIN)/python -m pytest -q --nbval --nbval-current-env \
 	    --nbval-sanitize-with tests/nbval_sanitize.cfg $(NOTEBOOKS)
 endif
 
@@ -54,7 +52,8 @@ notebooks: $(INSTALLED)
 ifeq ($(NOTEBOOKS),)
 	@echo "notebooks/ holds no notebook: nothing to execute."
 else
-	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace \
+	XMR_FIGURES="$(CURDIR)/figures" $(BIN)/python -m xmr_course demo
+	XMR_FIGURES="$(CURDIR)/figures" $(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace \
 	    --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
 	$(BIN)/python -m xmr_course.still_notebooks $(NOTEBOOKS)
 endif

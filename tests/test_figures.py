@@ -151,21 +151,6 @@ def test_embedding_space_of_collapsed_vectors(tmp_path):
     render(figure, tmp_path)
 
 
-def test_comparison_shows_verdicts_and_rows_not_measured(tmp_path):
-    frame = pd.DataFrame({"method": ["VSE++", "RFE", "RFE-ensemble"]})
-    for metric in ("i2t_r1", "t2i_r1", "rsum"):
-        frame[f"printed_{metric}"] = [50.0, np.nan, 60.0]
-        frame[f"measured_{metric}"] = [40.0, 45.0, np.nan]
-        frame[f"sd_{metric}"] = [1.0, np.nan, np.nan]
-    frame["difference"] = [np.nan, 5.0, np.nan]
-    frame["verdict"] = ["baseline", "real", ""]
-    figure = figures.plot_comparison(frame, title="toy numbers")
-    shown = texts(figure)
-    assert "+5.0 real" in shown and "baseline" in shown
-    assert shown.count("not measured") == 2  # in both panels of measured numbers
-    render(figure, tmp_path)
-
-
 def test_same_picture_is_the_same_file(tmp_path):
     first = figures.save(figures.plot_history(history()), tmp_path / "a.png").read_bytes()
     second = figures.save(figures.plot_history(history()), tmp_path / "b.png").read_bytes()

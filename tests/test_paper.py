@@ -11,7 +11,7 @@ from xmr_course.tables import paper
 
 from xmr_lib.errors import UnknownNameError
 
-TABLES = Path(paper.__file__).parent / "tables"
+TABLES = Path(paper.__file__).parent / "printed"
 
 
 def csv_rows(name: str) -> list[dict[str, str]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from xmr_course.tables import paper, reproduce, rows
+from xmr_course.tables import paper, pictures, reproduce, rows
 
 from xmr_lib import runs
 from xmr_lib.errors import DataError, UnknownNameError
@@ -191,7 +191,7 @@ def test_folds_joined_have_the_mean_of_the_folds():
 def test_errors(made_up, tmp_path):
     with pytest.raises(UnknownNameError, match="rfe-6"):
         go("rfe6", tmp_path)
-    with pytest.raises(DataError, match="reproduce_times"):
+    with pytest.raises(DataError, match="seconds"):
         go("rfe-5", tmp_path)
     with pytest.raises(DataError, match="seed"):
         go("rfe-8", tmp_path, seeds=())
@@ -206,13 +206,18 @@ def test_table_without_any_recipe(made_up, tmp_path, monkeypatch):
         go("smfea-5", tmp_path)
 
 
-def test_show_prints_measured_beside_printed(made_up, tmp_path, capsys):
-    reproduce.show("rfe-8", made_up_data(), features=object(), out=tmp_path, seeds=(0, 1))
-    printed = capsys.readouterr().out
-    assert "422.8" in printed and "rfe-8-toy.png" in printed
-    options = {"features": object(), "out": tmp_path, "seeds": (0,)}
-    reproduce.show("smfea-7", made_up_data(), **options)
-    assert "SMFEA Table 7" in capsys.readouterr().out
+def test_comparison_shows_verdicts_and_rows_not_measured():
+    frame = pd.DataFrame({"method": ["VSE++", "RFE", "RFE-ensemble"]})
+    for metric in ("i2t_r1", "t2i_r1", "rsum"):
+        frame[f"printed_{metric}"] = [50.0, np.nan, 60.0]
+        frame[f"measured_{metric}"] = [40.0, 45.0, np.nan]
+        frame[f"sd_{metric}"] = [1.0, np.nan, np.nan]
+    frame["difference"] = [np.nan, 5.0, np.nan]
+    frame["verdict"] = ["baseline", "real", ""]
+    figure = pictures.plot_comparison(frame, title="toy numbers")
+    shown = [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert "+5.0 real" in shown and "baseline" in shown
+    assert shown.count("not measured") == 2  # in both panels of measured numbers
 
 
 def test_ensembles_and_reranked_rows_are_marked_and_compared_with_what_they_come_from(
@@ -250,10 +255,12 @@ def test_what_was_saved_can_be_read_again(made_up, tmp_path):
     read = reproduce.saved("rfe-6", folder=tmp_path)
     pd.testing.assert_frame_equal(read, measured.round(3), check_dtype=False)
     assert "TOY NUMBERS" in read.attrs["title"] and "RFE Table VI" in read.attrs["title"]
-    assert reproduce.to_text(read).split("\n")[3:] == reproduce.to_text(measured).split("\n")[3:]
+    text = reproduce.to_text(read).split("\n")
+    assert text[3:-1] == reproduce.to_text(measured).split("\n")[3:]
+    assert text[-1] == f"Measured numbers: {tmp_path / 'rfe-6-toy.csv'}"
 
 
-def test_rows_that_nobody_printed_can_be_added(made_up, tmp_path):
+def test_rows_that_are_not_printed_can_be_added(made_up, tmp_path):
     both = "SCAN t-i AVG + VSE++-rerank"
     frame = go("rfe-10", tmp_path, seeds=(0,), extra=[both, "VSE++"])
     assert frame["method"].tolist()[2:] == [both, "VSE++"]
@@ -274,3 +281,23 @@ def test_what_was_not_saved_says_how_to_get_it(tmp_path):
         reproduce.saved("rfe-7", folder=tmp_path)
     with pytest.raises(UnknownNameError):
         reproduce.saved("rfe-77")
+
+
+def test_a_partial_table_never_replaces_a_whole_one(made_up, tmp_path):
+    go("rfe-8", tmp_path, seeds=(0, 1))
+    whole = (tmp_path / "rfe-8-toy.csv").read_bytes()
+    frame = go("rfe-8", tmp_path, seeds=(0,), rows=["avg-4-GRU-emb-avg"])
+    assert (tmp_path / "rfe-8-toy.csv").read_bytes() == whole
+    assert frame.attrs["csv"] == str(tmp_path / "rfe-8-toy-partial.csv")
+
+
+def test_tables_that_come_with_the_kit_are_preferred(made_up, tmp_path, monkeypatch):
+    """What a command measures goes to the folder of pictures and hides no shipped table."""
+    monkeypatch.setenv("XMR_FIGURES", str(tmp_path))
+    shipped = reproduce.saved("rfe-8")
+    own = reproduce.reproduce("rfe-8", made_up_data(), features=object(), seeds=(0,))
+    assert own.attrs["csv"] == str(tmp_path / "reproduce" / "rfe-8-toy.csv")
+    pd.testing.assert_frame_equal(reproduce.saved("rfe-8"), shipped)
+    assert shipped.attrs["notes"][-1] == "Measured numbers: figures/reproduce/rfe-8-toy.csv"
+    monkeypatch.chdir(tmp_path)  # outside the checkout there are only one's own tables
+    assert reproduce.saved("rfe-8")["seeds"].tolist() == own["seeds"].tolist()

@@ -41,6 +41,12 @@ def save(table, label, measured, extra=()):
     pd.DataFrame(rows).to_csv(folder / f"{table}-{label}.csv", index=False)
 
 
+@pytest.fixture(autouse=True)
+def outside_the_checkout(tmp_path, monkeypatch):
+    """Only the tables that a test saves are found, not those that come with the kit."""
+    monkeypatch.chdir(tmp_path)
+
+
 @pytest.fixture
 def saved():
     """Table X of RFE twice, and Table VIII with a row that is not printed."""

@@ -140,61 +140,6 @@ def plot_history(
 
 
 @_styled
-def plot_comparison(frame: pd.DataFrame, title: str | None = None) -> Picture:
-    """Printed beside measured, a line per row of a table (as `reproduce` returns it).
-
-    The two R@1 are drawn for both, because every row prints them; the sum of recalls only where
-    it was measured, with what the paired bootstrap says about it. Bars are ± one s.d. over seeds.
-
-    Args:
-        frame: Columns `method`, `printed_*`, `measured_*`, `sd_*`, `difference`, `verdict`.
-        title: Over the whole picture.
-    """
-    rows = np.arange(len(frame))[::-1]
-    figure = Picture(figsize=(11.5, 1.5 + 0.38 * len(frame)), layout="constrained")
-    printed, measured, total = figure.subplots(1, 3, sharey=True)
-    ways = (("i2t_r1", "image → text", BLUE, "o"), ("t2i_r1", "text → image", ORANGE, "s"))
-    for metric, label, colour, marker in ways:
-        printed.plot(
-            frame[f"printed_{metric}"], rows, marker, color=colour, markerfacecolor="white",
-            markeredgewidth=1.6, label=label,
-        )  # fmt: skip
-        measured.errorbar(
-            frame[f"measured_{metric}"], rows, xerr=frame[f"sd_{metric}"].fillna(0), fmt=marker,
-            color=colour, capsize=3, label=label,
-        )  # fmt: skip
-    total.errorbar(
-        frame["measured_rsum"], rows, xerr=frame["sd_rsum"].fillna(0), fmt="D", color=GREEN,
-        capsize=3,
-    )  # fmt: skip
-    for row, (_, line) in zip(rows, frame.iterrows(), strict=True):
-        if pd.isna(line["measured_rsum"]):
-            for axes in (measured, total):
-                axes.text(
-                    0.5, row, "not measured", transform=axes.get_yaxis_transform(), ha="center",
-                    va="center", color=GREY, fontsize=8,
-                )  # fmt: skip
-        elif line["verdict"]:
-            difference = "" if pd.isna(line["difference"]) else f"{line['difference']:+.1f} "
-            total.annotate(
-                f"{difference}{line['verdict']}", (line["measured_rsum"], row), (0, 6),
-                textcoords="offset points", ha="center", fontsize=8,
-            )  # fmt: skip
-    printed.set(title="R@1 printed", yticks=rows, ylim=(-0.6, len(frame) - 0.3))
-    printed.set_yticklabels(frame["method"], parse_math=False)
-    measured.set(title="R@1 measured ± s.d.")
-    total.set(title="rsum measured ± s.d.")
-    total.margins(x=0.15)
-    figure.legend(*printed.get_legend_handles_labels(), loc="outside lower left", ncols=2)
-    for axes in (printed, measured, total):
-        axes.set_xlabel("%")
-        axes.grid(axis="y", color="#F2F2F2")
-    if title:
-        figure.suptitle(title)
-    return figure
-
-
-@_styled
 def plot_retrieved_images(
     query: str | Sequence[str],
     hits: Sequence[Hit] | Sequence[Sequence[Hit]],

@@ -65,10 +65,13 @@ def runs_dir() -> Path:
 
 
 def figures_dir() -> Path:
-    """Folder of pictures: `$XMR_FIGURES`, else `figures/` of the project."""
+    """Folder of pictures and tables: `$XMR_FIGURES`, else `build/figures/` of the project.
+
+    The pictures that come with the kit lie in `figures/`; only `make notebooks` writes there.
+    """
     if custom := os.environ.get("XMR_FIGURES"):
         return Path(custom).expanduser()
-    return project_dir() / "figures"
+    return project_dir() / "build" / "figures"
 
 
 @contextmanager

@@ -42,11 +42,25 @@ def reproduce(
             toy:sketch, or a folder as for --data.
     """
     from xmr_course.tables import reproduce as reproduction
+    from xmr_course.tables import timing
     from xmr_lib import distributed
+    from xmr_lib.errors import DataError
 
     distributed.join()
-    reproduction.show(table, source, seeds=seeds, scale=scale, backbone=backbone, regions=regions,
-                      rows=rows, extra=extra, transfer_to=transfer_to)  # fmt: skip
+    options = {"scale": scale, "backbone": backbone, "regions": regions}
+    if table == "rfe-5":
+        if rows or extra or transfer_to or seeds != (0, 1, 2):
+            raise DataError(
+                "rfe-5 is a table of seconds and trains nothing: leave out --seeds, --rows, "
+                "--extra and --transfer-to."
+            )
+        frame = timing.reproduce_times(source, **options)
+        print(timing.to_text(frame))
+    else:
+        options |= {"seeds": seeds, "rows": rows, "extra": extra, "transfer_to": transfer_to}
+        frame = reproduction.reproduce(table, source, **options)
+        print(reproduction.to_text(frame))
+    print(f"Table: {frame.attrs['csv']}\nPicture: {frame.attrs['picture']}")
 
 
 def learning_curve(
@@ -70,28 +84,33 @@ def learning_curve(
         scale: Sizes and epochs: toy, laptop or paper.
         sizes: Numbers of training images; 50, 100, 200, 500 … and all by default.
         seeds: Seeds of weights, and of which images are kept.
-        out: File of the picture, by default figures/learning_curve_<data>.png; a table lies beside
-            it.
+        out: File of the picture; the table gets the same name with .csv. By default
+            build/figures/learning_curve_<data>.png.
         set: Fields of the recipe to change, as margin=0.3.
     """
     from xmr_course.tables import learning_curve as curves
     from xmr_lib import figures
-    from xmr_lib.files import figures_dir
+    from xmr_lib.files import atomic, figures_dir
 
     frame = curves.measure(
-        recipe, source, sizes=sizes, seeds=seeds, scale=scale, backbone=backbone, regions=regions,
+        recipe,
+        source,
+        sizes=sizes,
+        seeds=seeds,
+        scale=scale,
+        backbone=backbone,
+        regions=regions,
         **overrides_of(set),
-    )  # fmt: skip
+    )
     columns = ["method", "n_images", "i2t_r1", "t2i_r1", "rsum", "chance"]
     shown = frame[columns].groupby(["method", "n_images"], sort=False).mean()
     print(shown.round(1).to_string())
     for line in curves.advice(frame):
         print(line)
-    picture = curves.plot(frame, frame.attrs["title"])
-    path = figures.save(
-        picture, out or figures_dir() / f"learning_curve_{frame.attrs['label']}.png"
-    )
-    frame.round(2).to_csv(path.with_suffix(".csv"), index=False)
+    out = out or figures_dir() / f"learning_curve_{frame.attrs['label']}.png"
+    path = figures.save(curves.plot(frame, frame.attrs["title"]), out)
+    with atomic(path.with_suffix(".csv")) as temporary:
+        frame.round(2).to_csv(temporary, index=False)
     print(f"Picture: {path}, table: {path.with_suffix('.csv').name}")
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from xmr_lib.errors import DataError, UnknownNameError
-from xmr_lib.files import figures_dir
+from xmr_lib.files import project_dir
 from xmr_lib.index.base import lists_for
 
 NOTE = "arithmetic, not measured"
@@ -296,12 +296,12 @@ def measured(dims: int = 1024, folder: Path | None = None) -> Rates:
 
     Args:
         dims: Length of the vectors, one that was measured.
-        folder: Of the files; None for that of pictures.
+        folder: Of the files; None for those that come with the kit.
 
     Raises:
         DataError: A file is missing, or nothing was measured for such vectors.
     """
-    folder = figures_dir() if folder is None else folder
+    folder = folder or project_dir() / "figures"
     frames = {}
     for name, part in (("bench_100k.csv", " 100k"), ("bench.csv", "")):
         if not (folder / name).is_file():

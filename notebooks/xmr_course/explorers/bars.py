@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -15,7 +14,6 @@ from xmr_course.tables import paper, reproduce, timing
 from xmr_course.tables.paper import PaperTable
 from xmr_lib.errors import DataError
 from xmr_lib.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, Picture, _wrapped, style
-from xmr_lib.files import figures_dir
 
 RECALLS = {"rsum": "sum of the six recalls"} | {
     f"{way}_r{k}": f"{words} R@{k}"
@@ -50,37 +48,27 @@ def usual_metric(printed: PaperTable) -> str:
     return printed.frame[list(RECALLS)].notna().sum().idxmax()
 
 
-def labels(table: str, folder: Path | None = None) -> list[str]:
-    """What a table was measured on so far, such as "toy" or "flickr8k".
-
-    Args:
-        table: Such as "rfe-6".
-        folder: Where the CSV files lie; `reproduce/` of `paths.figures_dir()` by default.
-    """
-    found = _folder(folder).glob(f"{table}-*.csv")
-    names = sorted(file.stem.removeprefix(f"{table}-") for file in found)
-    return sorted(
-        names, key=lambda name: not name.startswith("toy")
-    )  # toy numbers are always first
+def labels(table: str) -> list[str]:
+    """What a table was measured on so far, such as "toy" or "flickr8k"; toy numbers come first."""
+    files = [file for folder in reproduce.folders() for file in folder.glob(f"{table}-*.csv")]
+    found = {file.stem.removeprefix(f"{table}-") for file in files}
+    return sorted(found, key=lambda name: (not name.startswith("toy"), name))
 
 
-def measured(table: str, label: str, folder: Path | None = None) -> Measured:
+def measured(table: str, label: str) -> Measured:
     """What an earlier `reproduce` of a table measured.
 
     Args:
         table: Such as "rfe-6".
         label: One of `labels(table)`.
-        folder: As for `labels`.
 
     Raises:
         DataError: That has not been measured yet.
     """
     if paper.table(table).has_recalls:
-        return given(reproduce.saved(table, label, _folder(folder)))
-    file = _folder(folder) / f"{table}-{label}.csv"
-    if not file.is_file():
-        raise DataError(f"{file} is missing: `python -m xmr_course reproduce {table}` measures it.")
-    return Measured(pd.read_csv(file), f"{label}, another machine than the paper's")
+        return given(reproduce.saved(table, label))
+    frame = pd.read_csv(reproduce.file_of(table, label))
+    return Measured(frame, f"{label}, another machine than the paper's")
 
 
 def given(frame: pd.DataFrame) -> Measured:
@@ -259,7 +247,3 @@ def _draw_differences(axes: Axes, lines: pd.DataFrame) -> None:
     axes.set(xlabel="● measured, 95 % interval" + ("   □ printed" if with_printed else ""))
     axes.set_title(_wrapped(f"DIFFERENCE OF RSUM {against}", 36, lines=2), fontsize=9.5)
     axes.grid(axis="y", visible=False)
-
-
-def _folder(folder: Path | None) -> Path:
-    return folder or figures_dir() / "reproduce"

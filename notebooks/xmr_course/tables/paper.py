@@ -1,4 +1,4 @@
-"""Every printed table of both papers, with what does not add up said in footnotes.
+"""Every printed table of both papers, with footnotes on sums that do not add up.
 
 >>> from xmr_course.tables import paper
 >>> table = paper.table("rfe-1")
@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,9 +19,11 @@ from importlib import resources
 
 import pandas as pd
 
-from xmr_course.tables.about import ABOUT
 from xmr_lib.errors import UnknownNameError
 from xmr_lib.evaluation import RECALLS
+
+_PRINTED = resources.files(__package__) / "printed"  # the tables, and what is printed around them
+_ABOUT = json.loads((_PRINTED / "about.json").read_text(encoding="utf-8"))
 
 PAPERS = {"rfe": "RFE", "smfea": "SMFEA"}
 ROMAN = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
@@ -31,8 +34,8 @@ ROUNDING = 0.05 * (len(RECALLS) + 1)
 # Rows that name a model of one of the two papers; all others are quoted for context only.
 _OWN_ROW = re.compile(r"avg-|mg=|VSE\+\+|RFE|SCAN|CVSE|SMFEA|w/o |\[|chain-|linear-")
 
-# SMFEA's tables write "SCAN*", "SCAN": which of SCAN's models, the numbers say (RFE Tables II, III
-# and IV print them again); Table 4's, tested on another data set, are printed nowhere else.
+# SMFEA's tables write "SCAN*" or "SCAN". The numbers show which of SCAN's models is meant, because
+# RFE's Tables II, III and IV print them again; those of Table 4 are printed nowhere else.
 _SCAN_IN_SMFEA = {
     "smfea-1": "SCAN t-i AVG + i-t LSE",
     "smfea-2": "SCAN t-i LSE + i-t AVG",
@@ -55,6 +58,9 @@ class Footnote:
     method: str
     kind: str
     text: str
+
+    def __str__(self) -> str:
+        return f"{self.method}: {self.text}" if self.method else self.text
 
 
 @dataclass(frozen=True)
@@ -140,17 +146,14 @@ class PaperTable:
         shown = self.frame.assign(method=[marked(m) for m in self.methods])
         decimals = 1 if self.has_recalls else 3
         body = shown.to_string(index=False, na_rep="–", float_format=lambda x: f"{x:.{decimals}f}")
-        notes = [
-            f"({i}) {note.method + ': ' if note.method else ''}{note.text}"
-            for note, i in numbers.items()
-        ]
+        notes = [f"({i}) {note}" for note, i in numbers.items()]
         where = f"{self.dataset}, {self.protocol}"
         return "\n".join([f"{self.title} ({where})", body, *notes])
 
 
 def names() -> list[str]:
     """Names of all printed tables: rfe-1 … rfe-10, smfea-1 … smfea-7."""
-    return list(ABOUT)
+    return list(_ABOUT)
 
 
 def table(name: str) -> PaperTable:
@@ -162,22 +165,15 @@ def table(name: str) -> PaperTable:
     Raises:
         UnknownNameError: When there is no such table; suggests the nearest names.
     """
-    if name not in ABOUT:
+    if name not in _ABOUT:
         raise UnknownNameError("table", name, names())
-    about = ABOUT[name]
-    frame = _read(name)
-    return PaperTable(
-        name=name,
-        caption=about.caption,
-        dataset=about.dataset,
-        protocol=about.protocol,
-        frame=frame,
-        footnotes=_footnotes(frame, about.notes),
-    )
+    about, frame = dict(_ABOUT[name]), _read(name)
+    footnotes = _footnotes(frame, about.pop("notes", {}))
+    return PaperTable(name, frame=frame, footnotes=footnotes, **about)
 
 
 def with_rows(printed: PaperTable, extra: Sequence[str]) -> PaperTable:
-    """A table with rows added that nobody printed: recipes, ensembles or re-ranked ones by name.
+    """A table with rows that are not printed: recipes, ensembles or re-ranked ones by name.
 
     >>> with_rows(table("rfe-10"), ["VSE++-rerank"]).mark("VSE++-rerank")
     'transductive'
@@ -191,9 +187,8 @@ def with_rows(printed: PaperTable, extra: Sequence[str]) -> PaperTable:
 
 def _read(name: str) -> pd.DataFrame:
     paper, number = name.split("-")
-    folder = resources.files(__package__) / "printed"
     prefixes = (f"{paper}_table_{int(number):02d}_", f"{paper}_table_{number}_")
-    (file,) = (file for file in folder.iterdir() if file.name.startswith(prefixes))
+    (file,) = (file for file in _PRINTED.iterdir() if file.name.startswith(prefixes))
     with file.open(encoding="utf-8") as lines:
         frame = pd.read_csv(lines)
     frame = frame.rename(columns={"beta_d_t_c": "method"})
@@ -233,17 +228,15 @@ def _footnotes(frame: pd.DataFrame, notes: dict[str, str]) -> tuple[Footnote, ..
 
 
 def _cell_footnotes(row: dict, printed: Sequence[str]) -> list[Footnote]:
-    """What computing shows about one row; `printed` are the columns that the table has at all."""
+    """Notes found by adding up one row; `printed` are the columns that the table has."""
     method, rsum = row["method"], row["rsum"]
     cells = [row[column] for column in printed if pd.notna(row[column])]
     total = round(sum(cells), 1)  # the cells have one decimal; the rest is binary noise
     found = []
     if pd.notna(rsum) and len(cells) == len(RECALLS) and total != rsum:
         much = "more than" if abs(total - rsum) > ROUNDING else "no more than"
-        text = (
-            f"the printed sum is {rsum:.1f}, its cells add up to {total:.1f} "
-            f"({much} rounding can explain)"
-        )
+        text = f"the printed sum is {rsum:.1f}, its cells add up to {total:.1f} "
+        text += f"({much} rounding can explain)"
         found.append(Footnote(method, "sum", text))
     if pd.notna(rsum) and len(cells) < len(RECALLS) and total == rsum:
         text = f"the printed sum adds up only the {len(cells)} cells that are printed"

@@ -1,8 +1,11 @@
 """A printed table beside what the kit measures: `reproduce("rfe-6")`.
 
-Every row that has a recipe is trained with several seeds (finished runs are reused, killed ones go
-on), and compared with the table's baseline on the same test images. Rows without a recipe are
+Every row that has a recipe is trained with several seeds (finished runs are reused, killed ones
+continue) and compared with the table's baseline on the same test images. Rows without a recipe are
 shown as printed.
+
+Measured tables are written to `reproduce/` in the folder of pictures. Those that come with the kit
+lie in `figures/reproduce/` of the checkout and are never replaced by a run of a command.
 """
 
 from __future__ import annotations
@@ -15,15 +18,16 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xmr_course.tables import paper, timing
+from xmr_course.tables import paper
 from xmr_course.tables.paper import PaperTable
+from xmr_course.tables.pictures import plot_comparison
 from xmr_course.tables.rows import KnownFeatures, TrainedRows
 from xmr_lib import distributed, figures, recipes, reranking, runs, significance
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.evaluation import RECALLS, Protocol, Retrieval, joined
-from xmr_lib.files import figures_dir
+from xmr_lib.files import atomic, figures_dir, project_dir
 from xmr_lib.recipes import Composition, Scale
 from xmr_lib.retriever import Retriever
 from xmr_lib.sources import label_of, loaded
@@ -67,10 +71,10 @@ def reproduce(
             else all of them at once.
         rows: Train only these rows, named by method or recipe; the others are shown as printed.
         extra: Rows that are not printed, by the names of recipes, ensembles or re-ranked ones.
-        transfer_to: Test on this data set, of which nothing is learnt (SMFEA Table 4); the column
-            `at_home_rsum` says what the same runs reach on the data they were trained on.
-        root: Folder of the runs; `paths.runs_dir()` by default.
-        out: Folder of the CSV and the picture; `reproduce/` of `paths.figures_dir()` by default.
+        transfer_to: Test on this data set, which is not used in training (SMFEA Table 4); the
+            column `at_home_rsum` holds the rsum of the same runs on the data they were trained on.
+        root: Folder of the runs; `files.runs_dir()` by default.
+        out: Folder of the CSV and the picture; `reproduce/` of `files.figures_dir()` by default.
         overrides: Fields of every recipe, such as `epochs=3`.
 
     Returns:
@@ -131,64 +135,36 @@ def reproduce(
         label = f"{label}-to-{label_of(target, goal)}"
         toy = toy or runs.is_toy(goal)
     frame.attrs["title"] = _title(printed, where, toy, scale, protocol, seeds)
-    frame.attrs["notes"] = [
-        f"{note.method + ': ' if note.method else ''}{note.text}" for note in printed.footnotes
-    ]
+    frame.attrs["notes"] = [str(note) for note in printed.footnotes]
     if distributed.is_main():  # of several processes, one writes
         _save(frame, out or figures_dir() / "reproduce", f"{table}-{label}", scale, toy)
     return frame
 
 
-def show(table: str, data: str | Path | runs.DataSource = "toy", **options: Any) -> None:
-    """Prints what `reproduce` measures.
+def folders() -> list[Path]:
+    """Folders of measured tables: those that come with the kit first, then those of this user."""
+    return [project_dir() / "figures" / "reproduce", figures_dir() / "reproduce"]
+
+
+def file_of(table: str, label: str, folder: Path | None = None) -> Path:
+    """The CSV of a measured table; one that comes with the kit is preferred.
 
     Args:
         table: Such as "rfe-6".
-        data: As for `reproduce`.
-        options: Further arguments of `reproduce`.
+        label: "toy", or the data set's name; the CSV is called after it.
+        folder: Where to look; `folders()` by default.
+
+    Raises:
+        DataError: It has not been measured yet; the message holds the command.
     """
-    if table == "rfe-5":
-        frame = reproduce_times(data, **options)
-        print(timing.to_text(frame))
-    else:
-        frame = reproduce(table, data, **options)
-        print(to_text(frame))
-    print(f"Table: {frame.attrs['csv']}\nPicture: {frame.attrs['picture']}")
-
-
-def reproduce_times(
-    data: str | Path | runs.DataSource | CaptionedImages = "toy",
-    scale: Scale | None = None,
-    *,
-    backbone: str | None = None,
-    regions: str | None = None,
-    out: Path | None = None,
-    runs_of_each: int = 10,
-    **_: Any,
-) -> pd.DataFrame:
-    """RFE's Table V: seconds of training and testing, beside the printed ones (nothing is trained).
-
-    Args:
-        data: As for `reproduce`.
-        scale: As for `reproduce`.
-        backbone: As for `reproduce`.
-        regions: As for `reproduce`.
-        out: As for `reproduce`.
-        runs_of_each: Runs of each row; the paper has ten.
-
-    Returns:
-        As `xmr_course.tables.timing.measure`, with the files' names in `attrs`.
-    """
-    source = runs.DataSource(str(data)) if isinstance(data, str | Path) else data
-    data = source.load() if isinstance(source, runs.DataSource) else source
-    toy = runs.is_toy(data)
-    known = KnownFeatures(source, data, backbone, regions)
-    return timing.reproduce_times(
-        data, lambda recipe: known.get(recipe.of_regions),
-        scale or ("toy" if toy else "laptop"),
-        "toy" if source == runs.DataSource("toy") else data.name,
-        out or figures_dir() / "reproduce", runs=runs_of_each,
-    )  # fmt: skip
+    files = [each / f"{table}-{label}.csv" for each in ([folder] if folder else folders())]
+    for file in files:
+        if file.is_file():
+            return file
+    raise DataError(
+        f"{files[-1]} is missing: measure it with `python -m xmr_course reproduce {table}"
+        f"{'' if label == 'toy' else ' --data …'}` (finished runs are reused)."
+    )
 
 
 def saved(table: str, label: str = "toy", folder: Path | None = None) -> pd.DataFrame:
@@ -196,21 +172,16 @@ def saved(table: str, label: str = "toy", folder: Path | None = None) -> pd.Data
 
     Args:
         table: Such as "rfe-6".
-        label: "toy", or the data set's name; what the CSV is called after.
-        folder: Where the CSV lies; `reproduce/` of `paths.figures_dir()` by default.
+        label: As for `file_of`.
+        folder: As for `file_of`.
 
     Raises:
         UnknownNameError: No such table.
         DataError: That has not been measured yet; the message holds the command.
     """
     printed = paper.table(table)
-    file = (folder or figures_dir() / "reproduce") / f"{table}-{label}.csv"
-    if not file.is_file():
-        raise DataError(
-            f"{file} is missing: measure it with `python -m xmr_course reproduce {table}`"
-            f"{'' if label == 'toy' else ' --data …'} (finished runs are reused)."
-        )
-    frame = pd.read_csv(file, keep_default_na=True)
+    file = file_of(table, label, folder)
+    frame = pd.read_csv(file)
     printed = paper.with_rows(printed, frame["method"].tolist())
     frame["mark"] = [printed.mark(method) for method in printed.methods]
     frame["status"] = [printed.status(method) for method in printed.methods]  # as of today
@@ -219,9 +190,8 @@ def saved(table: str, label: str = "toy", folder: Path | None = None) -> pd.Data
     frame.attrs["title"] = f"{printed.title}\nprinted: {printed.dataset} · measured: " + (
         "TOY NUMBERS from drawn scenes" if label.startswith("toy") else label
     )
-    frame.attrs["notes"] = [
-        f"{note.method + ': ' if note.method else ''}{note.text}" for note in printed.footnotes
-    ]
+    shown = file.relative_to(project_dir()) if project_dir() in file.parents else file
+    frame.attrs["notes"] = [*map(str, printed.footnotes), f"Measured numbers: {shown.as_posix()}"]
     return frame
 
 
@@ -250,18 +220,14 @@ def to_text(frame: pd.DataFrame) -> str:
     reading = [f"Differences are against {name}." for name in against if len(against) == 1]
     reading += [text for sign, text in SIGNS.values() if body.count(sign)]
     if "at_home_rsum" in frame:
-        at_home = frame[frame["at_home_rsum"].notna()]
-        each = [
-            f"{m} {v:.1f}" for m, v in zip(at_home["method"], at_home["at_home_rsum"], strict=True)
-        ]
-        reading.append(
-            f"rsum of the same runs on the data they were trained on: {', '.join(each)}."
-        )
+        at_home = frame.set_index("method")["at_home_rsum"].dropna()
+        each = ", ".join(f"{method} {rsum:.1f}" for method, rsum in at_home.items())
+        reading.append(f"rsum of the same runs on the data they were trained on: {each}.")
     return "\n".join([frame.attrs["title"], body, *reading, *frame.attrs["notes"]])
 
 
 def marked(row: Mapping[str, Any]) -> str:
-    """A row's name with the signs of what its numbers owe to more than one model or query."""
+    """A row's name with the signs of ensembles (⊕) and transductive re-ranking (†)."""
     signs = [sign for name, (sign, _) in SIGNS.items() if name in row["mark"]]
     return " ".join([row["method"], *signs])
 
@@ -269,12 +235,12 @@ def marked(row: Mapping[str, Any]) -> str:
 def _require_recipes(printed: PaperTable) -> None:
     if not printed.has_recalls:
         raise DataError(
-            f"{printed.name} prints seconds, not recalls: `reproduce_times` measures the kit's own."
+            f"{printed.name} prints seconds, not recalls: `timing.reproduce_times` measures them."
         )
     if not any(printed.recipe_of_row.values()):
         raise DataError(
             f"No row of {printed.name} ({printed.caption}) can be trained yet. "
-            f'`xmr_course.tables.paper.table("{printed.name}")` shows it as printed.'
+            f'`paper.table("{printed.name}")` shows it as printed.'
         )
 
 
@@ -321,11 +287,11 @@ def _compare(
 
 
 def _compared_with(method: str, chosen: dict[str, Composition]) -> str | None:
-    """The row that shows what is new in a row; a row that is compared with itself is a baseline.
+    """The row that a row is compared with; a row that is compared with itself is a baseline.
 
-    What was re-ranked stands against the same before; SCAN-RFE against the same SCAN; an ensemble
-    against its first member; everything else against VSE++. Where that is not there, the paper's
-    margin (RFE Table I), SMFEA (its Tables 5 to 7) or the first row takes its place.
+    A re-ranked row is compared with the same model before re-ranking, SCAN-RFE with the same SCAN,
+    an ensemble with its first member, everything else with VSE++. If that row is missing, the
+    paper's margin (RFE Table I), SMFEA (its Tables 5 to 7) or the first row takes its place.
     """
     if method not in chosen:
         return None
@@ -360,19 +326,20 @@ def _title(
 
 
 def _save(frame: pd.DataFrame, folder: Path, name: str, scale: Scale, toy: bool) -> None:
+    """Writes table and picture; one of fewer runs never replaces one of more."""
     usual = scale == ("toy" if toy else "laptop")
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = name if usual else f"{name}-{scale}"
-    frame.round(3).to_csv(folder / f"{stem}.csv", index=False)
+    file = folder / (f"{name}.csv" if usual else f"{name}-{scale}.csv")
+    if file.is_file() and pd.read_csv(file)["seeds"].sum() > frame["seeds"].sum():
+        file = file.with_stem(f"{file.stem}-partial")
+    with atomic(file) as temporary:
+        frame.round(3).to_csv(temporary, index=False)
     shown = frame.assign(method=[marked(row) for row in frame.to_dict("records")])
     signs = [text for sign, text in SIGNS.values() if shown["method"].str.contains(sign).any()]
     if len(set(frame["against"]) - {""}) > 1:
         signs.append("differences of rsum: each row against the one that it builds on, else VSE++")
-    picture = figures.plot_comparison(shown, "\n".join([frame.attrs["title"], *signs]))
-    frame.attrs["csv"], frame.attrs["picture"] = (
-        str(folder / f"{stem}.csv"),
-        str(figures.save(picture, folder / f"{stem}.png")),
-    )
+    picture = plot_comparison(shown, "\n".join([frame.attrs["title"], *signs]))
+    frame.attrs["csv"] = str(file)
+    frame.attrs["picture"] = str(figures.save(picture, file.with_suffix(".png")))
 
 
 def _number(value: float) -> str:

@@ -1,8 +1,8 @@
 """RFE's Table V measured: seconds of a training iteration, and of the test on 1,000 images.
 
 The paper runs ten times ten iterations and ten tests on its GPU, and takes the mean of four
-variants for SCAN and SCAN-RFE. Seconds of another machine say little; what can be compared is each
-row's ratio to the model that it extends, so ratios are put beside the printed ones.
+variants for SCAN and SCAN-RFE. Seconds on another machine cannot be compared directly; the ratio of
+each row to the model that it extends can, so these ratios are shown beside the printed ones.
 """
 
 from __future__ import annotations
@@ -18,24 +18,25 @@ from accelerate import Accelerator
 from tqdm.auto import tqdm
 
 from xmr_course.tables import paper, pictures
+from xmr_course.tables.rows import KnownFeatures
 from xmr_lib import figures, models, recipes, training
 from xmr_lib.data.batches import Pairs, loader
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.data.regions import Regions
 from xmr_lib.data.vocabulary import Vocabulary
+from xmr_lib.files import atomic, figures_dir
 from xmr_lib.recipes import Recipe, Scale
+from xmr_lib.sources import DataSource, is_toy, label_of, loaded
 
+_VARIANTS = [f"{way} {pool}" for way in ("t-i", "i-t") for pool in ("LSE", "AVG")]
 # Printed row -> recipes whose mean it is, and the row that it extends.
-ROWS: dict[str, tuple[tuple[str, ...], str | None]] = {
-    "VSE++": (("VSE++",), None),
-    "VSE++-RFE": (("RFE",), "VSE++"),
-    **{
-        model: (tuple(f"{model} {way} {pool}" for way in ("t-i", "i-t") for pool in ("LSE", "AVG")),
-                base)
-        for model, base in (("SCAN", None), ("SCAN-RFE", "SCAN"))
-    },
-}  # fmt: skip
+ROWS: dict[str, tuple[list[str], str | None]] = {
+    "VSE++": (["VSE++"], None),
+    "VSE++-RFE": (["RFE"], "VSE++"),
+    "SCAN": ([f"SCAN {variant}" for variant in _VARIANTS], None),
+    "SCAN-RFE": ([f"SCAN-RFE {variant}" for variant in _VARIANTS], "SCAN"),
+}
 MEASURES = {"train": "a training iteration", "test": "the test on 1,000 images"}
 
 
@@ -51,12 +52,11 @@ def measure(
 
     Args:
         data: Captioned images with their splits.
-        features_for: Gives the features that a recipe learns from.
+        features_for: Gives the features of a recipe.
         scale: Sizes of the models.
-        runs: Runs of each row; one more at the start does not count.
+        runs: Runs of each row, after one that is not counted.
         iterations: Training iterations in a run.
-        n_test: Images of the reported split that the test encodes, scores and ranks with their
-            captions.
+        n_test: Images of the reported split in the test, with their captions.
 
     Returns:
         One row per printed row: `method`, for "train" and "test" the seconds printed, measured and
@@ -124,19 +124,16 @@ def _beside_printed(seconds: dict[tuple[str, str], list[float]]) -> pd.DataFrame
     for method, (_, base) in ROWS.items():
         row: dict[str, object] = {"method": method, "extends": base or ""}
         for measure in MEASURES:
-            own = seconds[method, measure]
+            own, printed_s = seconds[method, measure], printed[f"{measure}_avg_s"]
             row |= {
-                f"printed_{measure}_s": printed.loc[method, f"{measure}_avg_s"],
+                f"printed_{measure}_s": printed_s[method],
                 f"measured_{measure}_s": np.mean(own),
                 f"sd_{measure}_s": np.std(own, ddof=1) if len(own) > 1 else np.nan,
-                f"printed_{measure}_ratio": np.nan,
-                f"measured_{measure}_ratio": np.nan,
+                f"printed_{measure}_ratio": printed_s[method] / printed_s[base] if base else np.nan,
+                f"measured_{measure}_ratio": (
+                    np.median(np.divide(own, seconds[base, measure])) if base else np.nan
+                ),
             }
-            if base:
-                row[f"printed_{measure}_ratio"] = (
-                    printed.loc[method, f"{measure}_avg_s"] / printed.loc[base, f"{measure}_avg_s"]
-                )
-                row[f"measured_{measure}_ratio"] = np.median(np.divide(own, seconds[base, measure]))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -147,50 +144,55 @@ def to_text(frame: pd.DataFrame) -> str:
     for row in frame.to_dict("records"):
         line = {"": row["method"]}
         for measure in MEASURES:
-            line[f"{measure} printed"] = f"{row[f'printed_{measure}_s']:.3g} s"
-            spread = row[f"sd_{measure}_s"]
+            spread, ratio = row[f"sd_{measure}_s"], ""
             spread = "" if pd.isna(spread) else f" ± {spread:.2g}"
-            line[f"{measure} measured"] = f"{row[f'measured_{measure}_s']:.3g}{spread} s"
             if row["extends"]:
-                line[f"{measure} ratio, printed → measured"] = (
-                    f"{row[f'printed_{measure}_ratio']:.2f}× → "
-                    f"{row[f'measured_{measure}_ratio']:.2f}× {row['extends']}"
-                )
-            else:
-                line[f"{measure} ratio, printed → measured"] = ""
+                ratio = f"{row[f'printed_{measure}_ratio']:.2f}× → "
+                ratio += f"{row[f'measured_{measure}_ratio']:.2f}× {row['extends']}"
+            line[f"{measure} printed"] = f"{row[f'printed_{measure}_s']:.3g} s"
+            line[f"{measure} measured"] = f"{row[f'measured_{measure}_s']:.3g}{spread} s"
+            line[f"{measure} ratio, printed → measured"] = ratio
         lines.append(line)
     return "\n".join([frame.attrs.get("title", ""), pd.DataFrame(lines).to_string(index=False)])
 
 
 def reproduce_times(
-    data: CaptionedImages,
-    features_for: Callable[[Recipe], Features | Regions],
-    scale: Scale,
-    label: str,
-    out: Path,
-    **options: int,
+    data: str | Path | DataSource | CaptionedImages = "toy",
+    scale: Scale | None = None,
+    *,
+    backbone: str | None = None,
+    regions: str | None = None,
+    out: Path | None = None,
 ) -> pd.DataFrame:
-    """Measures Table V and saves `rfe-5-<label>.csv` and its picture in `out`.
+    """Measures Table V and saves it with its picture; nothing is trained.
 
     Args:
-        data: As for `measure`.
-        features_for: As for `measure`.
-        scale: As for `measure`.
-        label: "toy" or the data set's name.
-        out: Folder of the CSV and the picture.
-        options: `runs`, `iterations` and `n_test` of `measure`.
+        data: As for `reproduce.reproduce`, like the next ones.
+        scale: Sizes of the models.
+        backbone: Network whose features are used.
+        regions: Which regions.
+        out: Folder of the CSV and the picture; `reproduce/` of `files.figures_dir()` by default.
+
+    Returns:
+        As `measure`, with the files' names in `attrs`.
     """
-    frame = measure(data, features_for, scale, **options)
-    what = "toy scenes" if label == "toy" else label
+    source = DataSource(str(data)) if isinstance(data, str | Path) else data
+    data = loaded(source)
+    label = label_of(source, data)
+    scale = scale or ("toy" if is_toy(data) else "laptop")
+    known = KnownFeatures(source, data, backbone, regions)
+    frame = measure(data, lambda recipe: known.get(recipe.of_regions), scale)
+    what = "toy scenes" if is_toy(data) else label
     frame.attrs["title"] = (
         f"{paper.table('rfe-5').title}\nprinted: one GPU · measured: {_device()}, {what}, "
         f"scale {scale}"
     )
-    out.mkdir(parents=True, exist_ok=True)
-    frame.round(5).to_csv(out / f"rfe-5-{label}.csv", index=False)
-    frame.attrs["csv"] = str(out / f"rfe-5-{label}.csv")
+    file = (out or figures_dir() / "reproduce") / f"rfe-5-{label}.csv"
+    with atomic(file) as temporary:
+        frame.round(5).to_csv(temporary, index=False)
     picture = pictures.plot_times(frame, MEASURES, frame.attrs["title"])
-    frame.attrs["picture"] = str(figures.save(picture, out / f"rfe-5-{label}.png"))
+    frame.attrs["csv"] = str(file)
+    frame.attrs["picture"] = str(figures.save(picture, file.with_suffix(".png")))
     return frame
 
 
