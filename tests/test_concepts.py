@@ -19,8 +19,8 @@ from xmr_lib.language.concepts import (
     normalised_adjacency,
     rescale,
 )
-from xmr_lib.language.tagging import Token
 from xmr_lib.language.word_vectors import caption_vectors, load_glove
+from xmr_lib.language.words import Token
 
 GOLDEN = np.load(Path(__file__).parent / "golden" / "cvse_adjacency.npz")
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from xmr_lib.data.vocabulary import Vocabulary, tokenize
 from xmr_lib.errors import DataError
-from xmr_lib.language.tagging import Token
+from xmr_lib.language.words import Token
 
 KINDS = ("noun", "adjective", "verb")
 _TAGS = {"NN": 0, "NNS": 0, "JJ": 1, "JJR": 1, "JJS": 1} | {

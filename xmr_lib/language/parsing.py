@@ -7,11 +7,13 @@ Stanford parser, see `xmr_lib.language.stanford`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from xmr_lib.language.tagging import Token
+from xmr_lib.language.corrections import CONNECTIVES, FINITE, SUBORDINATORS
+from xmr_lib.language.words import Token, word_set
 
 PARSERS = ("chunk", "stanford")
 
@@ -34,26 +36,26 @@ class Chunk:
 
 
 # Prepositions of several words, as one relation.
-_COMPOUND = {
-    ("in", "front", "of"), ("on", "top", "of"), ("in", "back", "of"), ("next", "to"),
-    ("close", "to"), ("out", "of"), ("away", "from"), ("in", "between"), ("because", "of"),
-    ("on", "to"), ("in", "the", "middle", "of"), ("on", "the", "side", "of"),
-    ("at", "the", "edge", "of"), ("outside", "of"), ("inside", "of"), ("ahead", "of"),
-}  # fmt: skip
-_FIRST_OF_COMPOUND = {words[0] for words in _COMPOUND}
-_LONGEST = max(len(words) for words in _COMPOUND)
+_COMPOUND = re.compile(
+    r"(?:(?:in|on|at|by|to|along) the "
+    r"(?:top|side|edge|middle|midst|bottom|corner|end|center|centre)"
+    r"|(?:in|on|at) (?:top|front|back|midst)|out|off|because|outside|inside|ahead) of "
+    r"|(?:next|close|on) to |away from |in between "
+)
 # Prepositions that taggers take for adverbs or particles.
-_PREPOSITIONS = frozenset(
-    ("in", "on", "at", "with", "by", "of", "from", "into", "onto", "over", "under", "near",
-     "beside", "behind", "between", "through", "across", "along", "around", "against", "above",
-     "below", "beneath", "inside", "outside", "off", "down", "up", "towards", "toward", "past",
-     "among", "about", "after", "before", "during", "for", "as", "like", "upon", "within",
-     "without", "underneath", "alongside", "atop", "amongst")
-)  # fmt: skip
-_SUBORDINATORS = frozenset(["as", "though", "when", "where", "after", "before", "since", "until"])
-_CONNECTIVES = frozenset(["while", "whilst", "because", "that", "whether", "if", "although"])
-_QUANTIFIERS = ("another", "one", "other", "others", "some", "all", "each", "both")
-_AUXILIARIES = ("be", "have", "do", "get")
+_PREPOSITIONS = word_set(
+    "in on at with by of from into onto over under near beside behind between through across "
+    "along around against above below beneath inside outside off down up towards toward past "
+    "among about after before during for as like upon within without underneath alongside atop "
+    "amongst"
+)
+# Say where, and may stand between a verb and its preposition.
+_ADVERBS_OF_PLACE = word_set(
+    "outside inside nearby together here there outdoors indoors upside-down alone underwater "
+    "overhead close high"
+)
+_QUANTIFIERS = word_set("another one other others some all each both")
+_ADJECTIVES = ("JJ", "JJR", "JJS")
 
 
 def chunks_of(tokens: Sequence[Token]) -> list[Chunk]:
@@ -77,20 +79,20 @@ def chunks_of(tokens: Sequence[Token]) -> list[Chunk]:
             i += length
         elif _begins_noun(tokens, i):
             text, i = _noun_phrase(tokens, i)
-            if text:
-                found.append(Chunk("fragment", text))
+            found.append(Chunk("fragment", text))
         elif tag.startswith(("V", "MD")) or (tag == "TO" and _verb_at(tokens, i + 1)):
             chunk, i = _verb_group(tokens, i)
             if chunk is not None:
                 kind = "participle" if relative and chunk.kind == "verb" else chunk.kind
                 found.append(Chunk(kind, chunk.text))
                 relative = False
-        elif tag in ("IN", "TO", "RP") or token.word in _PREPOSITIONS:
-            clause = token.word in _SUBORDINATORS and _clause_follows(tokens, i + 1)
-            if clause or token.word in _CONNECTIVES:
+        elif tag in ("IN", "TO", "RP") or token.word in _PREPOSITIONS | CONNECTIVES | SUBORDINATORS:
+            if _opens_clause(tokens, i):
                 relative = True
                 found.append(Chunk("other"))
-            elif tag != "RP" or token.word in _PREPOSITIONS:
+            elif token.word == "of" and found and found[-1].kind == "other":
+                pass  # "one of them"
+            elif token.word in _PREPOSITIONS or tag in ("IN", "TO"):
                 found.append(Chunk("preposition", token.word))
             i += 1
         elif tag == "CC":
@@ -107,51 +109,63 @@ def chunks_of(tokens: Sequence[Token]) -> list[Chunk]:
         ):
             found.append(Chunk("other"))
             i += 1
+        elif (
+            tag in _ADJECTIVES
+            and found
+            and found[-1].kind == "preposition"
+            and not _between_adjectives(tokens, i + 1)
+        ):
+            if _particle(tokens, i + 1):
+                found.pop()  # of "a boy in green with a kite" only "with" joins two fragments
+            else:
+                found.append(Chunk("other"))
+            i += 1
         else:
             i += 1
-    return _conjunctions_between_fragments(found)
+    # Conjunctions that join anything but two fragments only keep their neighbours apart.
+    kinds = ["", *(chunk.kind for chunk in found), ""]
+    return [
+        chunk if chunk.kind != "conjunction" or before == after == "fragment" else Chunk("other")
+        for before, chunk, after in zip(kinds, found, kinds[2:], strict=False)
+    ]
 
 
 def compound(tokens: Sequence[Token], i: int) -> int:
     """How many words from here are one preposition; 0 for none."""
-    if tokens[i].word not in _FIRST_OF_COMPOUND:
-        return 0
-    for length in range(min(_LONGEST, len(tokens) - i), 1, -1):
-        if tuple(token.word for token in tokens[i : i + length]) in _COMPOUND:
-            return length
-    return 0
+    match = _COMPOUND.match("".join(f"{token.word} " for token in tokens[i : i + 4]))
+    return match.group().count(" ") if match else 0
+
+
+def _tag(tokens: Sequence[Token], i: int) -> str:
+    """The tag at `i`; nothing beyond the caption's ends."""
+    return tokens[i].tag if 0 <= i < len(tokens) else ""
 
 
 def _begins_noun(tokens: Sequence[Token], i: int) -> bool:
     """Whether a noun, or adjectives before a noun, begin here."""
-    while i < len(tokens) and (_adjective(tokens, i) or tokens[i].word == ","):
-        if tokens[i].word == "," and not (i and _adjective(tokens, i - 1)):
-            return False
+    start = i
+    while i < len(tokens) and (
+        _adjective(tokens, i) or (tokens[i].word == "," and i > start and _adjective(tokens, i - 1))
+    ):
         i += 1
-    return i < len(tokens) and tokens[i].tag.startswith("NN")
+    return _tag(tokens, i).startswith("NN")
 
 
 def _adjective(tokens: Sequence[Token], i: int) -> bool:
     """Adjectives, and participles between an article and a noun ("a spotted dog")."""
-    token = tokens[i]
-    if token.tag in ("JJ", "JJR", "JJS"):
-        return True
-    before = tokens[i - 1].tag if i else ""
-    after = tokens[i + 1].tag if i + 1 < len(tokens) else ""
-    return (
-        token.tag in ("VBN", "VBG")
-        and before in ("DT", "PRP$", "JJ", "CD", "IN")
-        and after.startswith("NN")
+    return tokens[i].tag in _ADJECTIVES or (
+        tokens[i].tag in ("VBN", "VBG")
+        and _tag(tokens, i + 1).startswith("NN")
+        and _tag(tokens, i - 1) in ("DT", "PRP$", "JJ", "CD", "IN")
+        and tokens[i - 1].word not in CONNECTIVES | SUBORDINATORS
     )
 
 
 def _between_adjectives(tokens: Sequence[Token], i: int) -> bool:
     """Whether a conjunction lies within one fragment ("a black and white dog")."""
-    adjectives = ("JJ", "JJR", "JJS")
     return (
-        0 < i < len(tokens) - 1
-        and tokens[i - 1].tag in adjectives
-        and tokens[i + 1].tag in adjectives
+        _tag(tokens, i - 1) in _ADJECTIVES
+        and _tag(tokens, i + 1) in _ADJECTIVES
         and _begins_noun(tokens, i + 1)
     )
 
@@ -161,9 +175,7 @@ def _noun_phrase(tokens: Sequence[Token], i: int) -> tuple[str, int]:
     lemmas: list[str] = []
     while i < len(tokens):
         token = tokens[i]
-        if token.tag.startswith("NN") or _adjective(tokens, i):
-            if not token.tag.startswith("NN") and not _begins_noun(tokens, i):
-                break  # an adjective behind the noun
+        if token.tag.startswith("NN") or (_adjective(tokens, i) and _begins_noun(tokens, i)):
             lemmas.append(token.word if token.tag.startswith("V") else token.lemma)
         elif not (token.word == "," and lemmas and _adjective(tokens, i - 1)):
             break
@@ -172,7 +184,7 @@ def _noun_phrase(tokens: Sequence[Token], i: int) -> tuple[str, int]:
 
 
 def _verb_at(tokens: Sequence[Token], i: int) -> bool:
-    return i < len(tokens) and tokens[i].tag.startswith("VB")
+    return _tag(tokens, i).startswith("VB")
 
 
 def _verb_group(tokens: Sequence[Token], i: int) -> tuple[Chunk | None, int]:
@@ -181,83 +193,71 @@ def _verb_group(tokens: Sequence[Token], i: int) -> tuple[Chunk | None, int]:
     Copulas and auxiliaries without a verb of their own are dropped (None).
     """
     finite, verb = False, None
-    while i < len(tokens):
+    while i < len(tokens) and verb is None:
         token = tokens[i]
         if token.tag.startswith("V") or token.tag == "MD":
-            if verb is not None:
-                break  # a second verb: "tries to catch", "starts running"
-            finite = finite or token.tag in ("VBZ", "VBP", "VBD", "MD")
+            finite = finite or token.tag in FINITE
             if token.tag != "MD" and not _auxiliary(tokens, i):
                 verb = token.lemma
-        elif token.tag == "TO" and verb is None and _verb_at(tokens, i + 1):
-            pass
-        elif token.tag not in ("RB", "RBR") or token.word in _PREPOSITIONS or compound(tokens, i):
-            break  # "next" of "is next to" is no adverb
-        elif verb is not None:
-            break  # an adverb behind the verb is dropped by the caller
+        elif not (token.tag == "TO" and _verb_at(tokens, i + 1)) and not _adverb(tokens, i):
+            break
         i += 1
     if verb is None:
         return None, i
     words = [verb]
-    if (
-        i < len(tokens)
-        and tokens[i].tag in ("RB", "RBR")
-        and tokens[i].word not in _PREPOSITIONS
-        and not compound(tokens, i)
-        and _particle(tokens, i + 1)
-    ):
+    place = i < len(tokens) and tokens[i].word in _ADVERBS_OF_PLACE and not compound(tokens, i)
+    if (place or _adverb(tokens, i)) and _particle(tokens, i + 1):
         i += 1  # "walks slowly along": nothing but an adverb lies between
-    if _particle(tokens, i) or (i < len(tokens) and compound(tokens, i)):
-        length = compound(tokens, i) or 1
+    if length := _particle(tokens, i):
         words += [token.word for token in tokens[i : i + length]]
         i += length  # of "climbs up on" the second one is the next relation
     return Chunk("verb" if finite else "participle", " ".join(words)), i
 
 
-def _auxiliary(tokens: Sequence[Token], i: int) -> bool:
-    """Forms of be, and of have, do and get before another verb."""
-    token = tokens[i]
-    if token.lemma == "be" or token.word in ("'s", "’s", "'re", "’re"):
-        return True
-    if token.lemma not in _AUXILIARIES:
-        return False
-    j = i + 1
-    while j < len(tokens) and tokens[j].tag == "RB":
-        j += 1
-    return j < len(tokens) and tokens[j].tag in ("VBN", "VB", "VBP") + ("VBG",) * (
-        token.lemma == "get"
+def _adverb(tokens: Sequence[Token], i: int) -> bool:
+    """Whether an adverb stands here that is no preposition ("next" of "is next to" is none)."""
+    return (
+        _tag(tokens, i) in ("RB", "RBR")
+        and tokens[i].word not in _PREPOSITIONS
+        and not compound(tokens, i)
     )
 
 
-def _particle(tokens: Sequence[Token], i: int) -> bool:
-    """Whether a preposition or particle stands here that joins the verb before it."""
+def _auxiliary(tokens: Sequence[Token], i: int) -> bool:
+    """Forms of be, and of have, do and get before another verb."""
+    lemma = tokens[i].lemma
+    if lemma not in ("have", "do", "get"):
+        return lemma == "be"
+    i += 1
+    while _tag(tokens, i) == "RB":
+        i += 1
+    verbs = ("VBN", "VB", "VBP", "VBG") if lemma == "get" else ("VBN", "VB", "VBP")
+    return _tag(tokens, i) in verbs
+
+
+def _particle(tokens: Sequence[Token], i: int) -> int:
+    """How many words from here are a preposition or a particle that joins the verb before it."""
     if i >= len(tokens):
-        return False
-    token = tokens[i]
-    if token.word in _CONNECTIVES:
-        return False
-    if token.word in _SUBORDINATORS and _clause_follows(tokens, i + 1):
-        return False
-    if token.tag == "TO":
-        return not _verb_at(tokens, i + 1)
-    return token.tag in ("IN", "RP")
+        return 0
+    if length := compound(tokens, i):
+        return length
+    if _tag(tokens, i) == "TO":
+        return int(not _verb_at(tokens, i + 1))
+    return int(_tag(tokens, i) in ("IN", "RP") and not _opens_clause(tokens, i))
 
 
-def _clause_follows(tokens: Sequence[Token], i: int) -> bool:
-    """Whether a finite verb comes before the next comma or preposition."""
-    for token in tokens[i : i + 8]:
-        if token.tag in ("VBZ", "VBP", "VBD", "MD"):
+def _opens_clause(tokens: Sequence[Token], i: int) -> bool:
+    """Whether the word joins clauses: "while", or "as" and "before" with a verb behind them.
+
+    That verb is a participle directly behind, or comes before the next comma or preposition.
+    """
+    if tokens[i].word in CONNECTIVES:
+        return True
+    if tokens[i].word not in SUBORDINATORS:
+        return False
+    for j, token in enumerate(tokens[i + 1 : i + 9]):
+        if token.tag in FINITE or (j == 0 and token.tag == "VBG"):
             return True
         if token.tag in ("IN", "TO", "CC", ".") or token.word == ",":
             return False
     return False
-
-
-def _conjunctions_between_fragments(found: Iterable[Chunk]) -> list[Chunk]:
-    """Conjunctions that join anything but two fragments only keep their neighbours apart."""
-    found = list(found)
-    kinds = ["", *(chunk.kind for chunk in found), ""]
-    return [
-        chunk if chunk.kind != "conjunction" or before == after == "fragment" else Chunk("other")
-        for before, chunk, after in zip(kinds, found, kinds[2:], strict=False)
-    ]

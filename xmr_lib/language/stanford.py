@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from xmr_lib.errors import DataError
 from xmr_lib.language.parsing import Chunk, chunks_of, compound
-from xmr_lib.language.tagging import Token
+from xmr_lib.language.words import Token
 
 JAR, GRAMMAR = "XMR_STANFORD_JAR", "XMR_STANFORD_GRAMMAR"
 _SEPARATOR = "_"  # no token holds one

@@ -21,7 +21,7 @@ from xmr_lib.language.parsing import PARSERS
 from xmr_lib.language.referral_tree import ReferralTree, referral_tree, tree_of_chunks
 from xmr_lib.language.tagging import load_tagger
 
-VERSION = 4  # to be raised whenever a caption's tree changes
+TREES_VERSION = 5  # to be raised whenever a caption's tree changes
 CHUNK = 500  # captions that a process takes at once
 FEW = 8000  # captions that are faster done here than by starting processes
 
@@ -59,7 +59,7 @@ def trees_of(
 
 
 def _file(captions: Sequence[str], tagger: str, parser: str) -> Path:
-    content = json.dumps([VERSION, tagger, parser, captions]).encode()
+    content = json.dumps([TREES_VERSION, tagger, parser, captions]).encode()
     return cache_dir() / "trees" / f"{hashlib.sha256(content).hexdigest()[:20]}.json"
 
 
