@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from PIL import Image
-from xmr_course import lesson_figures_rerank as draw
+from xmr_course.lessons import answer_drawing, lesson_07, neighbour_drawing
 
 from xmr_lib.significance import Comparison
 
@@ -17,7 +17,7 @@ def picture(tmp_path):
 
 
 def test_mutual_and_one_sided_neighbours_are_told_apart():
-    figure = draw.plot_neighbourhoods(POINTS, 1, INDEX, [0, 1])
+    figure = neighbour_drawing.plot_neighbourhoods(POINTS, 1, INDEX, [0, 1])
     assert [axes.get_title() for axes in figure.axes] == [
         "A: nearest 1\nmutual –",
         "1: nearest 2\nmutual 2",
@@ -30,7 +30,7 @@ def test_mutual_and_one_sided_neighbours_are_told_apart():
 
 
 def test_sets_name_their_members():
-    axes = draw.plot_sets(POINTS, 2, 3, {"R": [3, 0], "R*": {3, 0, 2}}).axes
+    axes = neighbour_drawing.plot_sets(POINTS, 2, 3, {"R": [3, 0], "R*": {3, 0, 2}}).axes
     assert [each.get_title() for each in axes] == ["R\nA 2", "R*\nA 1 2"]
     filled = [line.get_markerfacecolor() != "white" for line in axes[0].lines]
     assert filled == [True, False, False, True]
@@ -40,7 +40,7 @@ def test_sets_name_their_members():
 def test_company_says_who_stands_where():
     owner = np.array([0, 0, 1])  # two images, items 2, 3 (of the first) and 4
     index = np.array([[0, 2, 4], [1, 0, 4], [2, 3, 0], [3, 2, 4], [4, 2, 0]])
-    found = draw.company(index, 2, owner)
+    found = lesson_07.company(index, 2, owner)
     of_image, of_caption = found["Neighbours of an image"], found["Neighbours of a caption"]
     assert {kind: share.tolist() for kind, share in of_image.items()} == {
         "its own caption": [0.5, 0.5],
@@ -54,7 +54,7 @@ def test_company_says_who_stands_where():
         "another caption": [1, 1],
         "another image": [0, 1],
     }
-    one, other = draw.plot_company(found).axes
+    one, other = lesson_07.plot_company(found).axes
     for axes, n_kinds in ((one, 3), (other, 4)):
         assert len(axes.patches) == 2 * n_kinds
         assert max(bar.get_y() + bar.get_height() for bar in axes.patches) == pytest.approx(1)
@@ -72,8 +72,8 @@ def test_company_says_who_stands_where():
 
 def test_curves_that_fall_far_are_cut_off_and_named():
     curves = {"up": {"a": [101, 102], "b": [3.4, 100]}, "down": {"a": [90, 100], "b": [95, 100]}}
-    up, down = draw.plot_lambdas(curves, (0, 1), {"up": 100, "down": 100}).axes
-    assert up.get_ylim()[0] == 100 - draw.FALL
+    up, down = lesson_07.plot_lambdas(curves, (0, 1), {"up": 100, "down": 100}).axes
+    assert up.get_ylim()[0] == 100 - lesson_07.FALL
     assert "below:\nb: 3 at λ = 0" in [text.get_text() for text in up.texts]
     assert [text.get_text() for text in down.texts] == ["not re-ranked"]
 
@@ -83,16 +83,16 @@ def test_noise_is_hollow():
         "better $x$": Comparison("rsum", 2.0, 1.0, 3.0),
         "either": Comparison("rsum", 1.0, -1.0, 3.0),
     }
-    axes = draw.plot_differences(found, "points").axes[0]
+    axes = lesson_07.plot_differences(found, "points").axes[0]
     assert [text.get_text() for text in axes.texts] == ["+2.0 real", "+1.0 noise"]
     hollow = [line.get_markerfacecolor() for line in axes.lines if line.get_marker() == "o"]
-    assert hollow == [draw.BLUE, "white"]
+    assert hollow == [lesson_07.BLUE, "white"]
 
 
 def answers(query, shown, places=(2.0, 1.0)):
-    before = [draw.Answer(0, shown, False, 1), draw.Answer(1, shown, True, 2)]
-    after = [draw.Answer(1, shown, True, 2), draw.Answer(0, shown, False, 1)]
-    return draw.Answers(query, before, after, places)
+    before = [answer_drawing.Answer(0, shown, False, 1), answer_drawing.Answer(1, shown, True, 2)]
+    after = [answer_drawing.Answer(1, shown, True, 2), answer_drawing.Answer(0, shown, False, 1)]
+    return answer_drawing.Answers(query, before, after, places)
 
 
 def texts(figure):
@@ -100,7 +100,7 @@ def texts(figure):
 
 
 def test_answers_of_an_image_and_of_a_caption(picture):
-    figure = draw.plot_answers(
+    figure = answer_drawing.plot_answers(
         {"gain": answers(picture, "a $5 dog"), "loss": answers("a red scene", picture)}
     )
     captions, images = figure.subfigs
@@ -114,6 +114,8 @@ def test_answers_of_an_image_and_of_a_caption(picture):
 
 
 def test_explorer_names_recalls_before_and_after(picture):
-    figure = draw.plot_explorer(answers(picture, "a dog"), {"R@1": (10.0, 20.0)}, "k1 = 3")
+    figure = answer_drawing.plot_explorer(
+        answers(picture, "a dog"), {"R@1": (10.0, 20.0)}, "k1 = 3"
+    )
     assert texts(figure)[:2] == ["10.0", "20.0"]
     assert figure.subfigs[0].get_suptitle() == "k1 = 3"

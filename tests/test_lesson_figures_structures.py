@@ -3,7 +3,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.patches import Circle
 from PIL import Image
-from xmr_course import lesson_figures_structures as draw
+from xmr_course.lessons import drawing, lesson_09, lesson_11, region_drawing, tree_drawing
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def picture(tmp_path):
 
 def test_boxes_lie_where_the_shares_say(picture):
     few, many = [[0.1, 0.2, 0.4, 0.6], [0.0, 0.0, 1.0, 1.0]], np.tile([0.0, 0.0, 0.5, 0.5], (9, 1))
-    figure = draw.plot_region_kinds({"two": (picture, few), "nine": (picture, many)})
+    figure = region_drawing.plot_region_kinds({"two": (picture, few), "nine": (picture, many)})
     assert [axes.get_title() for axes in figure.axes] == ["two", "nine"]
     first, second = figure.axes[0].patches
     assert first.get_bbox().bounds == pytest.approx((5.5, 7.5, 18, 16))  # 60 × 40 pixels
@@ -25,7 +25,7 @@ def test_boxes_lie_where_the_shares_say(picture):
 
 def test_plane_shows_mean_and_attended():
     regions, weights = [[0.0, 2.0], [4.0, 0.0]], [0.25, 0.75]
-    (axes,) = draw.plot_plane({"one": regions}, {"one": weights}, ["$a", "b"]).axes
+    (axes,) = lesson_09.plot_plane({"one": regions}, {"one": weights}, ["$a", "b"]).axes
     mean, attended = (line.get_xydata()[0].tolist() for line in axes.lines)
     assert mean == [2, 1] and attended == [3, 0.5]
     said = [text.get_text() for text in axes.texts if text.get_text()]
@@ -36,7 +36,9 @@ def test_plane_shows_mean_and_attended():
 def test_temperature_draws_weights_median_and_gradient():
     scales, weights = [0.1, 1.0], [[0.5, 0.5], [0.9, 0.1]]
     effective, gradients = [[2.0, 3.0, 7.0], [1.0, 1.0, 4.0]], [0.5, 0.1]
-    figure = draw.plot_temperature(scales, weights, ["a", "b"], effective, gradients, {"as is": 1})
+    figure = lesson_09.plot_temperature(
+        scales, weights, ["a", "b"], effective, gradients, {"as is": 1}
+    )
     left, middle, right = figure.axes
     assert [line.get_ydata().tolist() for line in left.lines[:2]] == [[0.5, 0.9], [0.5, 0.1]]
     assert middle.lines[0].get_ydata().tolist() == [3.0, 1.0]
@@ -46,7 +48,7 @@ def test_temperature_draws_weights_median_and_gradient():
 
 def test_shares_are_medians_over_items():
     shares = {"regions": [[0.9, 1.0, 0.2], [0.1, 0.3, 0.2]], "words": [[1.0], [0.5]]}
-    figure = draw.plot_shares_by_size([1.0, 10.0], shares, {"printed": 3.0}, "size", "share")
+    figure = drawing.plot_shares_by_size([1.0, 10.0], shares, {"printed": 3.0}, "size", "share")
     (axes,) = figure.axes
     assert [line.get_ydata().tolist() for line in axes.lines[:2]] == [[0.9, 0.2], [1.0, 0.5]]
     assert axes.lines[2].get_xdata()[0] == 3
@@ -58,7 +60,7 @@ def test_shares_are_medians_over_items():
 def test_hearing_marks_who_moved_and_who_was_changed():
     moved = np.eye(7)
     moved[0, 1] = 0.5  # input of 1 changed: 2 moves half as much
-    figure = draw.plot_hearing({"tree": 2 * moved, "chain": moved})
+    figure = tree_drawing.plot_hearing({"tree": 2 * moved, "chain": moved})
     assert len(figure.axes) == 14
     assert figure.axes[0].get_title() == "input of 1 changed"
     for axes in (figure.axes[0], figure.axes[7]):
@@ -71,14 +73,14 @@ def test_hearing_marks_who_moved_and_who_was_changed():
         assert [t.get_text() for t in axes.texts[:4]] == ["1", "1", ".50", "2"]
     heights = [sorted({round(c.center[1], 1) for c in axes.patches}) for axes in figure.axes[6:8]]
     assert heights == [[0, 1.5, 3], [0]]  # three layers, one row
-    draw.plot_hearing({"tree": np.zeros((7, 7))}).draw_without_rendering()  # nothing moved
+    tree_drawing.plot_hearing({"tree": np.zeros((7, 7))}).draw_without_rendering()  # nothing moved
 
 
 def test_arrows_end_where_the_sum_does():
     shares = np.random.default_rng(0).normal(size=(7, 2))
     shares[3] = 0  # a node may put nothing in
     bias = np.array([0.5, -0.5])
-    figure = draw.plot_head_to_tail(shares, bias, shares.sum(0) + bias)
+    figure = lesson_11.plot_head_to_tail(shares, bias, shares.sum(0) + bias)
     (axes,) = figure.axes
     arrows = [text for text in axes.texts if not text.get_text()]
     assert len(arrows) == 7

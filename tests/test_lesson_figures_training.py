@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from xmr_course import lesson_figures_training as pictures
+from xmr_course.lessons import lesson_05, lesson_06
 
 from xmr_lib import recipes
 
@@ -17,7 +17,7 @@ def drawn(figure) -> int:
 
 def test_schedules_are_those_of_the_recipes():
     shown = {"a": recipes.get("RFE"), "b": recipes.get("RFE", "toy")}
-    figure = pictures.plot_schedules(shown)
+    figure = lesson_05.plot_schedules(shown)
     for line, recipe in zip(figure.axes[0].lines, shown.values(), strict=True):
         np.testing.assert_allclose(
             line.get_ydata(), [recipe.lr_at(epoch) for epoch in range(recipe.epochs)]
@@ -27,7 +27,7 @@ def test_schedules_are_those_of_the_recipes():
 
 
 def test_gradient_norms_stand_beside_the_limit():
-    figure = pictures.plot_gradient_norms({"all": [9.0, 8.0], "hardest": [3.0, 1.0]}, clip=2)
+    figure = lesson_05.plot_gradient_norms({"all": [9.0, 8.0], "hardest": [3.0, 1.0]}, clip=2)
     assert figure.axes[0].lines[0].get_ydata().tolist() == [9.0, 8.0]
     assert drawn(figure)
 
@@ -42,7 +42,7 @@ def test_margins_have_axes_of_one_height(deviation):
             "sd_rsum": deviation,
         }
     )
-    figure = pictures.plot_margins(frame)
+    figure = lesson_05.plot_margins(frame)
     heights = [np.ptp(axes.get_ylim()) for axes in figure.axes]
     assert heights[0] == pytest.approx(heights[1]) and heights[0] > 22.3
     assert [t.get_text() for t in figure.axes[0].get_xticklabels()] == ["0.1", "0.2", "0.6"]
@@ -50,14 +50,14 @@ def test_margins_have_axes_of_one_height(deviation):
 
 
 def test_stage_gradients_keep_their_order():
-    figure = pictures.plot_stage_gradients({"text": 0.4, "CNN: C1": 1.5})
+    figure = lesson_05.plot_stage_gradients({"text": 0.4, "CNN: C1": 1.5})
     assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["CNN: C1", "text"]
     assert drawn(figure)
 
 
 def test_differences_say_their_interval():
     values = np.linspace(-1, 3, 1001)
-    figure = pictures.plot_differences({"paired": values, "apart": 2 * values}, observed=1.0)
+    figure = lesson_06.plot_differences({"paired": values, "apart": 2 * values}, observed=1.0)
     assert "between -0.9 and +2.9" in figure.axes[0].get_title()
     assert drawn(figure)
 
@@ -65,4 +65,4 @@ def test_differences_say_their_interval():
 @pytest.mark.parametrize("spread", [None, 1.5])
 def test_ladder_lives_with_rows_not_measured(spread):
     steps = pd.DataFrame({"printed": [3.1, -1.0], "measured": [2.0, np.nan]}, index=["a", "b"])
-    assert drawn(pictures.plot_ladder(steps, spread))
+    assert drawn(lesson_06.plot_ladder(steps, spread))

@@ -39,7 +39,7 @@ def test_it_is_a_whole_lesson(path):
     for part in ("open points", "recap", "exercise", "solution", "minutes"):
         assert part in prose, f"{path.name} has no {part!r}"
     assert re.search(r"you will|learn|goals", prose), f"{path.name} names no goals"
-    assert "try_out(" in text(path, "code"), f"{path.name} checks no exercise"
+    assert "lesson.check_" in text(path, "code"), f"{path.name} checks no exercise"
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)

@@ -3,14 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 from matplotlib.text import Annotation
 from PIL import Image
-from xmr_course import lesson_figures_smfea as smfea
-from xmr_course import lesson_figures_trees as draw
-from xmr_course import tree_figures
 from xmr_course.inside import PLACES, Contributions
+from xmr_course.lessons import answer_drawing, lesson_10, lesson_13, lesson_14, tree_drawing
 
 from xmr_lib.errors import DataError
 from xmr_lib.figures import BLUE, GREEN, ORANGE, VERMILION
@@ -37,7 +34,7 @@ def numbers(axes):
 
 
 def test_a_tree_shows_kinds_and_null():
-    (axes,) = tree_figures.draw_tree(WALK, f"A dog plays with a {B}").axes
+    (axes,) = tree_drawing.plot_tree(WALK, f"A dog plays with a {B}").axes
     found = boxes(axes)
     assert [text for text, _, _ in found] == [
         "dog", "Null", "Null", "play with", "ball", "Null", "Null",
@@ -53,7 +50,7 @@ def test_a_tree_shows_kinds_and_null():
 
 def test_judged_nodes_have_signs_lines_and_colours():
     right = [True, None, None, False, True, None, None]
-    (axes,) = tree_figures.draw_tree(WALK, right=right).axes
+    (axes,) = tree_drawing.plot_tree(WALK, right=right).axes
     found = boxes(axes)
     assert found[0] == ("✓ dog", GREEN, "-")
     assert found[3] == ("✗ play with", VERMILION, "--")
@@ -61,7 +58,7 @@ def test_judged_nodes_have_signs_lines_and_colours():
 
 
 def test_a_grid_leaves_no_empty_frame():
-    figure = tree_figures.draw_trees([WALK] * 3, ["one", "two", "three"])
+    figure = tree_drawing.plot_trees([WALK] * 3, ["one", "two", "three"])
     assert [axes.get_title() for axes in figure.axes] == ["one", "two", "three", ""]
     assert not figure.axes[3].axison
 
@@ -70,7 +67,7 @@ def test_predicted_trees_count_judged_nodes_only():
     names = ("dog", "and", "cat", "run in", B, None, "water")
     known = np.array([1, 0, 0, 1, 0, 0, 0], bool)  # "ball" is not in the dictionary
     right = np.array([1, 0, 0, 0, 0, 0, 0], bool)
-    figure = tree_figures.draw_predicted(PHOTO, DOG, WALK, names, names, right, right, known)
+    figure = tree_drawing.plot_predicted(PHOTO, DOG, WALK, names, names, right, right, known)
     image = next(axes for axes in figure.axes if "VCS" in axes.get_title())
     assert "1 of 2 judged" in image.get_title()
     figure.draw_without_rendering()
@@ -78,7 +75,7 @@ def test_predicted_trees_count_judged_nodes_only():
 
 
 def test_the_cell_names_every_equation_and_node():
-    tree, cell = draw.draw_flow("S").axes
+    tree, cell = tree_drawing.plot_flow("S").axes
     said = " ".join(text.get_text() for text in cell.texts)
     assert all(f"({equation})" in said for equation in range(5, 12))
     assert "\\hat{S}_2" in said and "V" not in said
@@ -87,65 +84,15 @@ def test_the_cell_names_every_equation_and_node():
     tree.figure.draw_without_rendering()  # the formulas can be set
 
 
-def test_states_have_their_length_and_gates_their_mean():
-    hidden = np.zeros((7, 2))
-    hidden[3] = 3, -4
-    gate = np.full((7, 2), 0.25)
-    figure = draw.draw_states({"hidden": hidden, "input_gate": gate}, DOG)
-    left, right = figure.axes[:2]
-    np.testing.assert_array_equal(left.images[0].get_array(), hidden)
-    assert (left.images[0].norm.vmin, left.images[0].norm.vmax) == (-4, 4)
-    assert (right.images[0].norm.vmin, right.images[0].norm.vmax) == (0, 1)
-    figure.draw_without_rendering()
-    said = ["0.00"] * 3 + ["5.00"] + ["0.00"] * 3
-    assert [text.get_text() for text in left.texts] == [*said, "length"]
-    assert [text.get_text() for text in right.texts] == ["0.25"] * 7 + ["mean"]
-    assert [tick.get_text() for tick in left.get_yticklabels()] == list(PLACES)
-    draw.draw_states(
-        {"hidden": 0 * hidden}
-    ).draw_without_rendering()  # nothing there, no division by it
-
-
 def test_coverage_marks_what_is_kept():
     counts, sizes = {"fragments": [1, 6, 3], "relations": [2, 2]}, {"fragments": 2, "relations": 9}
-    one, other = draw.draw_coverage(counts, sizes).axes
+    one, other = lesson_10.plot_coverage(counts, sizes).axes
     assert one.lines[0].get_ydata() == pytest.approx([60, 90, 100])
     assert one.lines[2].get_xydata()[0] == pytest.approx([2, 90])
     assert one.get_title() == "fragments: 2 kept, 90.0 %"
     assert other.get_title() == "relations: there are only 2, 100.0 %"
     with pytest.raises(DataError, match="no fragments to draw"):
-        draw.draw_coverage({"fragments": []}, {"fragments": 3})
-
-
-def test_graph_takes_the_most_frequent_and_draws_each_pair_once():
-    words, counts = ("a", B, "c", "d"), [5, 9, 1, 7]
-    weights = np.eye(4)
-    weights[1, 0] = 0.5  # one direction is enough
-    weights[1, 3] = weights[3, 1] = 0.25
-    weights[2, 0] = 1  # c is too rare to be drawn
-    (axes,) = draw.draw_concept_graph(words, weights, counts, n=3, kinds=(2, 1, 1)).axes
-    assert [text.get_text() for text in axes.texts] == ["a", B, "d"]
-    at = {text.get_text(): np.array(text.get_position()) / 1.06 for text in axes.texts}
-    ends = [line.get_xydata() for line in axes.lines]
-    np.testing.assert_allclose(ends, [[at["a"], at[B]], [at[B], at["d"]]], atol=1e-12)
-    assert axes.lines[0].get_linewidth() > axes.lines[1].get_linewidth()
-    dots = [each for each in axes.collections if isinstance(each, PathCollection)]
-    colours = [to_hex(dot.get_facecolor()[0]).upper() for dot in dots]
-    assert colours == [BLUE, BLUE, GREEN]  # d is a verb
-    axes.figure.draw_without_rendering()
-    draw.draw_concept_graph(
-        words, np.eye(4), counts
-    ).draw_without_rendering()  # no neighbours at all
-
-
-def test_concept_weights_show_where_either_side_is_strong():
-    words, image, caption = ("a", B, "c"), [0.7, 0.0, 0.1], [0.0, 0.5, 0.2]
-    left, right = draw.draw_concept_weights(words, image, caption, k=2).axes
-    assert [tick.get_text() for tick in left.get_yticklabels()] == [B, "a"]  # strongest on top
-    left.figure.draw_without_rendering()
-    assert [bar.get_width() for bar in left.patches] == [0.0, 0.7]
-    assert [bar.get_width() for bar in right.patches] == [0.5, 0.0]
-    assert left.get_xlim() == right.get_xlim()[::-1]  # mirrored, on one scale
+        lesson_10.plot_coverage({"fragments": []}, {"fragments": 3})
 
 
 def test_node_accuracy_draws_the_three_columns():
@@ -153,17 +100,17 @@ def test_node_accuracy_draws_the_three_columns():
         {"image": range(8), "caption": range(10, 18), "most frequent": range(20, 28)},
         index=[*PLACES, "all"],
     )
-    (axes,) = smfea.draw_node_accuracy(frame).axes
+    (axes,) = lesson_13.plot_node_accuracy(frame).axes
     heights = [bar.get_height() for bar in axes.patches]
     assert heights == [*range(7), *range(10, 17), *range(20, 27)]  # without "all"
 
 
 def test_divergence_and_contributions_draw_what_is_given():
-    (axes,) = smfea.draw_divergence(np.arange(7), np.arange(7) / 2).axes
+    (axes,) = lesson_13.plot_divergence(np.arange(7), np.arange(7) / 2).axes
     assert [bar.get_height() for bar in axes.patches] == [*range(7), *(np.arange(7) / 2)]
     nodes = np.linspace(-0.1, 0.2, 7)
     found = Contributions(0.5, {"instance": 0.3}, {"instance": 0.4}, nodes, 2 * nodes)
-    parts, seven = smfea.draw_contributions(found).axes
+    parts, seven = lesson_14.plot_contributions(found).axes
     assert [bar.get_height() for bar in parts.patches] == [0.3, 0.4]
     assert [bar.get_height() for bar in seven.patches] == pytest.approx([*nodes, *(2 * nodes)])
 
@@ -175,7 +122,7 @@ def test_betas_leave_a_gap_where_a_number_is_missing():
         {"method": ["[1, 0, 0]", "[0, 1, 0]"], **recalls, "printed_rsum": [np.nan, np.nan],
          "measured_rsum": [np.nan, 300.0], "sd_rsum": [np.nan, 4.0]},
     )  # fmt: skip
-    printed, measured = smfea.draw_betas(frame).axes
+    printed, measured = lesson_13.plot_betas(frame).axes
     np.testing.assert_array_equal(printed.lines[0].get_xydata(), [[60, 1], [np.nan, 0]])
     np.testing.assert_array_equal(measured.lines[0].get_xydata(), [[np.nan, 1], [300, 0]])
     (bars,) = measured.collections
@@ -185,14 +132,14 @@ def test_betas_leave_a_gap_where_a_number_is_missing():
 
 def test_top3_frames_right_and_wrong_in_both_directions():
     found = {"SMFEA": [(PHOTO, True), (PHOTO, False)], "VSE++": [(PHOTO, False)]}
-    figure = smfea.draw_top3(DOG, found)
+    figure = answer_drawing.plot_top3(DOG, found)
     signs = [axes.get_title()[-1:] for axes in figure.axes]
     assert signs == ["✓", "✗", "", "✗", "", ""]
     assert [axes.axison for axes in figure.axes] == [bool(sign) for sign in signs]
     lines = [axes.spines["left"].get_linestyle() for axes in figure.axes[:2]]
     assert lines[0] != lines[1]
     figure.draw_without_rendering()
-    _, listing = smfea.draw_top3(PHOTO, {"SMFEA": [(DOG, False), ("a cat", True)]}).axes
+    _, listing = answer_drawing.plot_top3(PHOTO, {"SMFEA": [(DOG, False), ("a cat", True)]}).axes
     said = [text.get_text() for text in listing.texts]
     assert said == ["SMFEA", "1  ✗", DOG, "2  ✓", "a cat"]
     listing.figure.draw_without_rendering()

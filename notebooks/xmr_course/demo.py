@@ -6,7 +6,8 @@ import time
 
 import pandas as pd
 
-from xmr_course import inside, tree_figures
+from xmr_course import inside
+from xmr_course.lessons.tree_drawing import plot_predicted
 from xmr_lib import examples, figures, runs
 from xmr_lib.data.images import open_image
 from xmr_lib.evaluation import RECALLS
@@ -76,7 +77,7 @@ def trees(smfea: Run) -> figures.Figure:
     few = report.subset(report.image_of_caption[[caption]])
     nodes = inside.predict_nodes(smfea, few)
     item = few.captions.index(report.captions[caption])
-    return tree_figures.draw_predicted(
+    return plot_predicted(
         open_image(few.image_files[0]), few.captions[item], nodes.referral[item],
         nodes.names("image", item), nodes.names("caption", item),
         nodes.right("image")[item], nodes.right("caption")[item], nodes.known[item],

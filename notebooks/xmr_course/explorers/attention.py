@@ -10,7 +10,7 @@ import torch
 
 from xmr_course.explorers.found import unknown_words
 from xmr_course.explorers.shared import Explorer, Still, Turns, find_ipywidgets, tagged
-from xmr_course.lesson_figures_attention import plot_explorer
+from xmr_course.lessons.region_drawing import plot_explorer
 from xmr_lib.cross_attention import attention_map
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.regions import Regions

@@ -13,7 +13,7 @@ from matplotlib.patches import Arc, Circle, Rectangle
 from torch import Tensor
 
 from xmr_course.explorers.shared import Explorer, Still, Turns, beside, find_ipywidgets, tagged
-from xmr_course.lesson_figures_attention import draw_table
+from xmr_course.lessons.drawing import draw_table
 from xmr_lib.errors import DataError
 from xmr_lib.figures import BLACK, GREEN, GREY, ORANGE, PALETTE, VERMILION, Picture, style
 from xmr_lib.losses import Negatives, hardest_negatives, plateau, triplet_loss

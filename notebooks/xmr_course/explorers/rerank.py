@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from xmr_course.explorers.shared import Explorer, Still, Turns, beside, find_ipywidgets, tagged
-from xmr_course.lesson_figures_rerank import Answer, Answers, plot_explorer
+from xmr_course.lessons.answer_drawing import Answer, Answers, plot_explorer
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.errors import DataError
 from xmr_lib.evaluation import RECALLS, Retrieval, evaluate_scores

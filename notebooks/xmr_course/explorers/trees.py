@@ -14,7 +14,7 @@ from matplotlib.figure import SubFigure
 
 from xmr_course.explorers.shared import Explorer, Still, Turns, beside, find_ipywidgets, tagged
 from xmr_course.inside import Contributions
-from xmr_course.tree_figures import place_tree
+from xmr_course.lessons.tree_drawing import place_tree
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.images import open_image
 from xmr_lib.errors import DataError

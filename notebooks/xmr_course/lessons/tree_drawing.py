@@ -1,0 +1,369 @@
+"""Trees as pictures: referral trees, predicted trees (SMFEA Figs 1 and 4), and their encoder.
+
+Fragments and relations have a colour each, Null is faint. Where a tree is judged, right and wrong
+are told by a sign and a line style besides the colour.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.patches
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Circle
+from numpy.typing import ArrayLike
+
+from xmr_course.lessons.drawing import draw_image, styled, wrapped
+from xmr_lib.figures import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RIGHT,
+    VERMILION,
+    WRONG,
+    Picture,
+)
+from xmr_lib.language.referral_tree import FRAGMENTS, ReferralTree
+
+# Where the seven places are drawn, and which of them hear which, (child, parent).
+_AT = {1: (0, 0), 2: (1, 1), 3: (2, 0), 4: (3, 2), 5: (4, 0), 6: (5, 1), 7: (6, 0)}
+_EDGES = ((1, 2), (3, 2), (5, 6), (7, 6), (2, 4), (6, 4))
+Nodes = Sequence[str | None] | ReferralTree
+
+
+def place_tree(
+    axes: Axes, nodes: Nodes, title: str = "", right: Sequence[bool | None] | None = None
+) -> None:
+    """Draws one tree into axes.
+
+    Args:
+        axes: Where.
+        nodes: What stands at the places 1 to 7.
+        title: Above the tree.
+        right: For each place True or False where it is judged, None where not; without it nodes
+            are coloured by what they are.
+    """
+    nodes = nodes.nodes if isinstance(nodes, ReferralTree) else tuple(nodes)
+    axes.set(xlim=(-0.75, 6.75), ylim=(-0.45, 2.5))
+    axes.axis("off")
+    if title:
+        axes.set_title(title, fontsize=10, parse_math=False)
+    for child, parent in _EDGES:
+        (x, y), (to_x, to_y) = _AT[child], _AT[parent]
+        there = nodes[child - 1] is not None and nodes[parent - 1] is not None
+        axes.plot((x, to_x), (y, to_y), color=GREY if there else "#D8D8D8", lw=1.2, zorder=1)
+    for place, (x, y) in _AT.items():
+        node, judged = nodes[place - 1], None if right is None else right[place - 1]
+        colour, sign, line = _look(place, node, right is not None, judged)
+        text = "Null" if node is None else _short(node)
+        faint = node is None and judged is None
+        axes.text(
+            x,
+            y,
+            f"{sign}{text}",
+            ha="center",
+            va="center",
+            fontsize=8.5,
+            zorder=2,
+            parse_math=False,
+            color="#A0A0A0" if faint else "black",
+            bbox={
+                "boxstyle": "round,pad=0.35",
+                "facecolor": "white",
+                "edgecolor": colour,
+                "linestyle": line,
+                "linewidth": 1 if faint else 1.8,
+            },
+        )
+        axes.annotate(
+            str(place),
+            (x, y),
+            (0, -25 if "\n" in text else -19),
+            textcoords="offset points",
+            ha="center",
+            fontsize=6.5,
+            color=GREY,
+        )
+
+
+def _look(place: int, node: str | None, judging: bool, right: bool | None) -> tuple[str, str, str]:
+    """Colour, sign and line style of a node."""
+    if judging:
+        if right is None:
+            return "#C4C4C4", "", "--" if node is None else "-"
+        return (GREEN, f"{RIGHT} ", "-") if right else (VERMILION, f"{WRONG} ", "--")
+    if node is None:
+        return "#C4C4C4", "", "--"
+    return (BLUE if place in FRAGMENTS else ORANGE), "", "-"
+
+
+def _short(text: str, width: int = 12) -> str:
+    r"""At most two lines that fit into a box; what is left out shows as "…".
+
+    >>> _short("skateboarding instructor")
+    'skateboardi…\ninstructor'
+    >>> _short("black leather jacket")
+    'black\nleather…'
+    >>> _short("be skateboarding next to")
+    'be\nskateboardi…'
+    """
+    words = [word if len(word) <= width else f"{word[: width - 1]}…" for word in text.split()]
+    first, *rest = textwrap.wrap(" ".join(words), width) or [" "]
+    if len(rest) > 1:  # the library's own placeholder would take a long second line with it
+        rest = [f"{rest[0][: width - 1].rstrip('…')}…"]
+    return "\n".join([first, *rest])
+
+
+@styled
+def plot_tree(
+    tree: Nodes, caption: str = "", right: Sequence[bool | None] | None = None
+) -> Picture:
+    """One tree with its caption above; arguments as for `place_tree`."""
+    figure = Picture(figsize=(6.6, 2.6), layout="constrained")
+    place_tree(figure.subplots(), tree, wrapped(caption, 78), right)
+    return figure
+
+
+@styled
+def plot_trees(trees: Sequence[Nodes], captions: Sequence[str], columns: int = 2) -> Picture:
+    """Several trees with their captions."""
+    rows = -(-len(trees) // columns)
+    figure = Picture(figsize=(5.6 * columns, 2.5 * rows), layout="constrained")
+    all_axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes in all_axes[len(trees) :]:
+        axes.axis("off")
+    for axes, tree, caption in zip(all_axes, trees, captions, strict=False):
+        place_tree(axes, tree, wrapped(caption, 66))
+    return figure
+
+
+@styled
+def plot_predicted(
+    picture: Any,
+    caption: str,
+    referral: ReferralTree,
+    image_names: Sequence[str | None],
+    caption_names: Sequence[str | None],
+    image_right: Sequence[bool],
+    caption_right: Sequence[bool],
+    known: Sequence[bool],
+) -> Picture:
+    """Both predicted trees beside the referral tree (SMFEA Fig. 4).
+
+    Args:
+        picture: The image.
+        caption: Its sentence.
+        referral: The sentence's own tree.
+        image_names: Categories that the image's tree predicts, place by place.
+        caption_names: Categories that the sentence's tree predicts.
+        image_right: Where the image's tree is right `(7,)`.
+        caption_right: Where the sentence's tree is right.
+        known: Places that are judged: the referral tree has a category there.
+    """
+    figure = Picture(figsize=(12, 5.6), layout="constrained")
+    axes = figure.subplot_mosaic(
+        [["photo", "referral"], ["image", "caption"]], height_ratios=(1, 1)
+    )
+    draw_image(axes["photo"], picture, "")
+    axes["photo"].set_title("image")
+    place_tree(axes["referral"], referral, "referral tree (from the sentence)")
+    for name, title, nodes, right in (
+        ("image", "VCS-tree: predicted from the image", image_names, image_right),
+        ("caption", "TCS-tree: predicted from the sentence", caption_names, caption_right),
+    ):
+        judged = [bool(r) if k else None for r, k in zip(right, known, strict=True)]
+        n = sum(map(bool, known))
+        count = f"{sum(bool(j) for j in judged)} of {n} judged nodes right"
+        place_tree(axes[name], nodes, f"{title} – {count}", judged)
+    figure.suptitle(wrapped(f"“{caption}”", 110), parse_math=False)
+    legend = f"{RIGHT} right   {WRONG} wrong   grey: not judged, Null or not in the dictionary"
+    figure.supxlabel(legend, fontsize=9, color=GREY)
+    return figure
+
+
+# --- the encoder (lesson 11) ----------------------------------------------------------------------
+
+# Where the parts of a cell are drawn, and what they say; `{x}` is V or S.
+_GATE = "(W^{w}\\,\\hat{{{{{{x}}}}}}_2 + U^{w}\\,\\tilde{{{{h}}}}_2)$"
+_CELL = {
+    "left": (-0.9, 0.0, "child 1\n$h_1,\\ c_1,\\ f_1$"),
+    "right": (1.9, 0.0, "child 3\n$h_3,\\ c_3,\\ f_3$"),
+    "input": (8.4, 0.0, "own input (5)\n$\\hat{{{x}}}_2 = {x}^D W_2$"),
+    "summed": (3.9, 1.35, "$\\tilde{{h}}_2 = h_1 + h_3$"),
+    "kept": (-0.4, 2.8, "$f_1 \\odot c_1 + f_3 \\odot c_3$"),
+    "f": (2.5, 2.8, "forget gate (7)\n$f_2 = \\sigma" + _GATE.format(w="f")),
+    "i": (5.4, 2.8, "input gate (6)\n$i_2 = \\sigma" + _GATE.format(w="i")),
+    "new": (8.4, 2.8, "candidate (9)\n$\\tilde{{c}}_2 = \\tanh" + _GATE.format(w="u")),
+    "o": (11.4, 2.8, "output gate (8)\n$o_2 = \\sigma" + _GATE.format(w="o")),
+    "c": (
+        3.9,
+        4.2,
+        "memory (10)\n"
+        "$c_2 = i_2 \\odot \\tilde{{c}}_2 + f_2 \\odot (f_1 \\odot c_1 + f_3 \\odot c_3)$",
+    ),
+    "h": (6.9, 5.5, "hidden state (11)\n$h_2 = o_2 \\odot \\tanh(c_2)$"),
+}
+_HEARS = {
+    "summed": ("left", "right"),
+    "kept": ("left", "right"),
+    "f": ("summed", "input"),
+    "i": ("summed", "input"),
+    "new": ("summed", "input"),
+    "o": ("summed", "input"),
+    "c": ("kept", "f", "i", "new"),
+    "h": ("c", "o"),
+}
+
+
+@styled
+def plot_flow(symbol: str = "V") -> Picture:
+    """Who hears whom in the fixed tree, and what happens in one node (SMFEA eqs. 5 to 11).
+
+    The node drawn is 2; 6 and the root 4 work alike, and a leaf has no children: its `h̃` is zero.
+
+    Args:
+        symbol: "V" for an image's tree, "S" for a sentence's.
+    """
+    figure = Picture(figsize=(14.5, 5.2), layout="constrained")
+    tree, cell = figure.subplots(1, 2, width_ratios=(1, 2.1))
+    _draw_tree_flow(tree, symbol)
+    cell.set(xlim=(-1.9, 12.9), ylim=(-0.6, 6.0), title="in node 2: numbers are equations")
+    cell.axis("off")
+    for part, sources in _HEARS.items():
+        for source in sources:
+            (x, y, words), (to_x, to_y, to_words) = _CELL[source], _CELL[part]
+            start, end = (x, y + _half(words)), (to_x, to_y - _half(to_words))
+            _flow(cell, start, end, "--" if source == "input" else "-", shrink=(0, 1))
+    for part, (x, y, words) in _CELL.items():
+        gate = part in ("f", "i", "o")
+        colour = {"left": BLUE, "right": BLUE, "h": ORANGE, "c": ORANGE, "input": BLACK}.get(
+            part, PURPLE if gate else GREY
+        )
+        cell.text(
+            x,
+            y,
+            words.format(x=symbol),
+            ha="center",
+            va="center",
+            fontsize=10,
+            zorder=3,
+            bbox={
+                "boxstyle": "round,pad=0.4",
+                "facecolor": "white",
+                "edgecolor": colour,
+                "linewidth": 1.8,
+            },
+        )
+    return figure
+
+
+def _half(words: str) -> float:
+    """Half the height of a box, in the axes' units."""
+    return 0.37 if "\n" in words else 0.26
+
+
+def _draw_tree_flow(axes: Axes, symbol: str) -> None:
+    """The seven nodes, their inputs from below and what goes up."""
+    at = {1: (0, 0), 2: (1, 1.6), 3: (2, 0), 4: (3, 3.2), 5: (4, 0), 6: (5, 1.6), 7: (6, 0)}
+    axes.set(xlim=(-0.9, 6.9), ylim=(-1.5, 3.8), title="in the tree")
+    axes.axis("off")
+    for child, parent in ((1, 2), (3, 2), (5, 6), (7, 6), (2, 4), (6, 4)):
+        _flow(axes, at[child], at[parent], "-", shrink=(14, 14))
+    axes.text(1.35, 2.6, "h, c, f", fontsize=9, color=GREY, ha="center")
+    for place, (x, y) in at.items():
+        axes.annotate(
+            f"$\\hat{{{symbol}}}_{place}$",
+            (x, y),
+            (0, -44),
+            textcoords="offset points",
+            ha="center",
+            va="center",
+            fontsize=10,
+            arrowprops={
+                "arrowstyle": "-|>",
+                "color": BLACK,
+                "linestyle": "--",
+                "shrinkA": 0,
+                "shrinkB": 13,
+            },
+        )
+        colour = BLUE if place in FRAGMENTS else ORANGE
+        axes.plot(x, y, "o", markersize=21, color=colour, zorder=3)
+        axes.text(
+            x, y, f"{place}", ha="center", va="center", color="white", weight="bold", zorder=4
+        )
+
+
+def _flow(axes: Axes, start: tuple, end: tuple, line: str, shrink: tuple[int, int]) -> None:
+    axes.annotate(
+        "",
+        end,
+        start,
+        zorder=1,
+        arrowprops={
+            "arrowstyle": "-|>",
+            "color": GREY,
+            "linewidth": 1.3,
+            "linestyle": line,
+            "shrinkA": shrink[0],
+            "shrinkB": shrink[1],
+        },
+    )
+
+
+_TALL = {place: (x, 1.5 * y) for place, (x, y) in _AT.items()}
+_CHAIN_PLACES = {place: (place - 1, 0) for place in range(1, 8)}
+_CHAIN_EDGES = tuple((place, place + 1) for place in range(1, 7))
+_WARM = mpl.colormaps["Oranges"]
+
+
+@styled
+def plot_hearing(changes: Mapping[str, ArrayLike]) -> Picture:
+    """Which places change when the input of one is changed: rows of small structures.
+
+    The place whose input is changed has a thick ring; colour and number say how much each state
+    moved, as a share of the largest change in the panel; a place that did not move stays white
+    and has no number. Places are numbered beside their circles.
+
+    Args:
+        changes: Structure ("chain", or any other name for a tree) -> `(7, 7)`, changed input by
+            changed place.
+    """
+    heights = [0.8 if name == "chain" else 1.5 for name in changes]
+    figure = Picture(figsize=(15, 1.05 * sum(heights) + 0.5), layout="constrained")
+    grid = figure.subplots(len(changes), 7, squeeze=False, height_ratios=heights)
+    for row, (name, moved) in zip(grid, changes.items(), strict=True):
+        for column, (axes, each) in enumerate(zip(row, np.asarray(moved), strict=True)):
+            _draw_structure(axes, name, each / max(float(each.max()), 1e-12), column + 1)
+        row[0].set_ylabel(name)
+    for column, axes in enumerate(grid[0], start=1):
+        axes.set_title(f"input of {column} changed", fontsize=10)
+    return figure
+
+
+def _draw_structure(axes: Axes, name: str, strength: np.ndarray, changed: int) -> None:
+    chain = name == "chain"
+    places, edges = (_CHAIN_PLACES, _CHAIN_EDGES) if chain else (_TALL, _EDGES)
+    for child, parent in edges:
+        axes.plot(*zip(places[child], places[parent], strict=True), color=GREY, lw=1, zorder=1)
+    for place, (x, y) in places.items():
+        value = strength[place - 1]
+        ring = {"edgecolor": BLACK, "linewidth": 2.6} if place == changed else {"edgecolor": GREY}
+        colour = _WARM(0.1 + 0.45 * value) if value > 0 else "white"
+        axes.add_patch(Circle((x, y), 0.46, zorder=2, facecolor=colour, **ring))
+        if value > 0:
+            said = f"{value:.2f}".removeprefix("0") if value < 0.995 else "1"
+            axes.text(x, y, said, ha="center", va="center", fontsize=7.5)
+        axes.text(x, y - 0.8, f"{place}", ha="center", va="center", fontsize=7.5, color=GREY)
+    top = max(y for _, y in places.values())
+    axes.set(xlim=(-0.6, 6.6), ylim=(-1.1, top + 0.6), xticks=[], yticks=[], aspect="equal")
+    axes.grid(False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
