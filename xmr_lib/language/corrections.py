@@ -17,7 +17,7 @@ FINITE = ("VBZ", "VBP", "VBD", "MD")
 CONNECTIVES = word_set("while whilst because that whether if although")
 SUBORDINATORS = word_set("as though when where after before since until")
 
-_COLOURS = word_set(
+COLOURS = word_set(
     "black blue brown gold gray green grey orange pink purple red silver tan white yellow"
 )
 _INDEFINITE = frozenset(
@@ -37,8 +37,9 @@ def corrected(tokens: Sequence[Token]) -> tuple[Token, ...]:
     """Mends tags clause by clause.
 
     - "Everyone" and "something" are pronouns; "half" before a participle ("half hidden") and
-      "upside-down" are adverbs.
-    - A colour that is worn ("a girl in white") is no noun.
+      "outdoors" are adverbs; "near" is a preposition.
+    - A colour that is worn ("a girl in white") is no noun, an adjective without one ("in the
+      dark") is.
     - A participle between an adverb or a noun and a noun is an adjective ("a snow covered slope").
     - An -ing form with no noun behind it, directly after a noun, a colour that is worn, or a
       conjunction, or at the beginning, is a verb ("a boy in red jumping").
@@ -83,12 +84,16 @@ def _participle_or_adverb(tokens: Sequence[Token], i: int) -> Token:
     noun_follows = after.tag.startswith("NN")
     if token.word in _INDEFINITE:
         return replace(token, lemma=token.word, tag="PRP")
-    if (token.word == "half" and after.tag == "VBN") or (
-        token.word == "upside-down" and not noun_follows
-    ):
+    if token.word in ("upside-down", "outdoors", "indoors") and not noun_follows:
         return replace(token, tag="RB")
+    if token.word == "half" and after.tag == "VBN":
+        return replace(token, tag="RB")
+    if token.word == "near" and token.tag == "JJ":
+        return replace(token, tag="IN")
     if token.tag == "NN" and _worn_colour(tokens, i + 1) and not noun_follows:
         return replace(token, tag="JJ")
+    if token.tag == "JJ" and _stands_for_a_noun(tokens, i):
+        return replace(token, tag="NN")
     if token.tag == "VBN" and noun_follows and _describes(tokens, i):
         return replace(token, lemma=token.word, tag="JJ")
     if (
@@ -104,6 +109,19 @@ def _participle_or_adverb(tokens: Sequence[Token], i: int) -> Token:
         ):
             return replace(token, lemma=verb_lemma(token.word, "VBG"), tag="VBG")
     return token
+
+
+def _stands_for_a_noun(tokens: Sequence[Token], i: int) -> bool:
+    """Whether the adjective at `i` is all that follows an article ("in the dark")."""
+    after = _near(tokens, i + 1)
+    if tokens[i].word.endswith("ed"):
+        return False  # "a fenced in yard"
+    while i > 0 and tokens[i - 1].tag == "JJ":
+        i -= 1
+    return _near(tokens, i - 1).word in ("a", "an", "the") and not (
+        after.word == ","
+        or after.tag.startswith(("NN", "JJ", "CC", "CD", "VBD", "VBG", "VBN", "VBP", "RB"))
+    )
 
 
 def _describes(tokens: Sequence[Token], i: int) -> bool:
@@ -143,9 +161,9 @@ def _after_a(tokens: Sequence[Token], i: int) -> bool:
 def _worn_colour(tokens: Sequence[Token], i: int) -> bool:
     """Whether "in black" or "in black and white" ends before `i`."""
     words = [token.word for token in tokens[max(0, i - 4) : i]]
-    if words[-1:] and words[-1] in _COLOURS:
+    if words[-1:] and words[-1] in COLOURS:
         return words[-2:-1] == ["in"] or (
-            words[:1] == ["in"] and words[2:3] == ["and"] and words[1] in _COLOURS
+            words[:1] == ["in"] and words[2:3] == ["and"] and words[1] in COLOURS
         )
     return False
 
@@ -196,7 +214,7 @@ def _is_bare_verb(tokens: Sequence[Token], i: int, finite: bool) -> bool:
         finite: Whether the clause has another finite verb.
     """
     token, before, after = tokens[i], _near(tokens, i - 1), _near(tokens, i + 1)
-    if token.tag not in ("NN", "JJ") or token.word.endswith("ing"):
+    if token.tag not in ("NN", "JJ") or token.word.endswith("ing") or token.word in COLOURS:
         return False
     likely = verb_over_noun(token.word)
     article = _article_follows(tokens, i)

@@ -27,7 +27,7 @@ from xmr_lib.language.word_vectors import caption_vectors, load_glove
 if TYPE_CHECKING:
     from xmr_lib.recipes import Recipe
 
-VERSION = 3  # to be raised whenever tagging or the choice of concepts changes
+VERSION = 4  # to be raised whenever tagging or the choice of concepts changes
 _CATEGORIES, _CONCEPTS, _VECTORS = "categories.json", "concepts.npz", "concept_vectors.npy"
 
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from xmr_lib.language.corrections import CONNECTIVES, FINITE, SUBORDINATORS
+from xmr_lib.language.corrections import COLOURS, CONNECTIVES, FINITE, SUBORDINATORS
 from xmr_lib.language.words import Token, word_set
 
 PARSERS = ("chunk", "stanford")
@@ -92,6 +92,8 @@ def chunks_of(tokens: Sequence[Token]) -> list[Chunk]:
                 found.append(Chunk("other"))
             elif token.word == "of" and found and found[-1].kind == "other":
                 pass  # "one of them"
+            elif token.word == "about" and _tag(tokens, i + 1) == "TO":
+                pass  # "about to jump"
             elif token.word in _PREPOSITIONS or tag in ("IN", "TO"):
                 found.append(Chunk("preposition", token.word))
             i += 1
@@ -110,9 +112,8 @@ def chunks_of(tokens: Sequence[Token]) -> list[Chunk]:
             found.append(Chunk("other"))
             i += 1
         elif (
-            tag in _ADJECTIVES
-            and found
-            and found[-1].kind == "preposition"
+            token.word in COLOURS
+            and found[-1:] == [Chunk("preposition", "in")]
             and not _between_adjectives(tokens, i + 1)
         ):
             if _particle(tokens, i + 1):
@@ -206,7 +207,9 @@ def _verb_group(tokens: Sequence[Token], i: int) -> tuple[Chunk | None, int]:
         return None, i
     words = [verb]
     place = i < len(tokens) and tokens[i].word in _ADVERBS_OF_PLACE and not compound(tokens, i)
-    if (place or _adverb(tokens, i)) and _particle(tokens, i + 1):
+    if place and not _tag(tokens, i + 1).startswith(("DT", "PRP", "CD", "JJ", "NN")):
+        i += 1  # "plays outside with a dog"
+    elif _adverb(tokens, i) and _particle(tokens, i + 1):
         i += 1  # "walks slowly along": nothing but an adverb lies between
     if length := _particle(tokens, i):
         words += [token.word for token in tokens[i : i + length]]
@@ -231,8 +234,8 @@ def _auxiliary(tokens: Sequence[Token], i: int) -> bool:
     i += 1
     while _tag(tokens, i) == "RB":
         i += 1
-    verbs = ("VBN", "VB", "VBP", "VBG") if lemma == "get" else ("VBN", "VB", "VBP")
-    return _tag(tokens, i) in verbs
+    form = "VBG" if lemma == "get" else "VBD"  # taggers take "jumped" of "have jumped" for VBD
+    return _tag(tokens, i) in ("VBN", "VB", "VBP", form)
 
 
 def _particle(tokens: Sequence[Token], i: int) -> int:

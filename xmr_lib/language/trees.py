@@ -21,7 +21,7 @@ from xmr_lib.language.parsing import PARSERS
 from xmr_lib.language.referral_tree import ReferralTree, referral_tree, tree_of_chunks
 from xmr_lib.language.tagging import load_tagger
 
-TREES_VERSION = 5  # to be raised whenever a caption's tree changes
+TREES_VERSION = 6  # to be raised whenever a caption's tree changes
 CHUNK = 500  # captions that a process takes at once
 FEW = 8000  # captions that are faster done here than by starting processes
 
