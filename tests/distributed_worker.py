@@ -95,16 +95,14 @@ def steps(case: str, process: int = 0, n_processes: int = 1) -> dict:
     pairs, vocabulary = pairs_of(recipe.of_regions, process, n_processes)
     torch.manual_seed(0)
     dims = (REGION_DIM,) if recipe.of_regions else STAGE_DIMS
-    model = models.build(recipe, len(vocabulary), dims, knowledge=knowledge(len(vocabulary)))
+    model = models.build(recipe.model, len(vocabulary), dims, knowledge=knowledge(len(vocabulary)))
     model.double()
-    accelerator = training._accelerator(recipe)
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr)
+    accelerator = training._accelerator(model)
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.training.lr)
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     losses, sizes = [], []
-    for batch in loader(pairs, recipe.batch_size, seed=0):
-        losses.append(
-            training.train_epoch(wrapped, [precise(batch)], optimizer, accelerator, recipe)
-        )
+    for batch in loader(pairs, recipe.training.batch_size, seed=0):
+        losses.append(training.train_epoch(wrapped, [precise(batch)], optimizer, accelerator, 2.0))
         sizes.append((len(batch), batch.n_pairs))
     grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     return {"losses": losses, "weights": model.state_dict(), "grads": grads, "sizes": sizes}
@@ -158,7 +156,7 @@ def hardest(process: int) -> dict:
     share = distributed.Share((2, 2), process)
     own = Encoded(vectors[share.rows])
     recipe = recipes.get("VSE++", "toy", **SIZES)
-    model = models.build(recipe, 9, STAGE_DIMS)
+    model = models.build(recipe.model, 9, STAGE_DIMS)
     found = {}
     for name, some in (("shared", share), ("alone", None)):
         images = torch.arange(4)[share.rows]
@@ -166,7 +164,7 @@ def hardest(process: int) -> dict:
         scores = model.batch_scores(own, own, batch)
         parts = model.ranking_loss(scores, batch)
         found[name] = parts["L_img"] + parts["L_sent"]
-    right = triplet_loss(vectors @ vectors.T, recipe.margin)
+    right = triplet_loss(vectors @ vectors.T, recipe.model.margin)
     return found | {"expected": right["L_img"] + right["L_sent"]}
 
 

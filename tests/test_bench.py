@@ -28,7 +28,7 @@ def test_bench_compares_equal_things():
 
     torch.manual_seed(0)
     recipe = recipes.get("VSE++", "toy", rnn_dim=16, joint_dim=16, standardise=False)
-    model = models.build(recipe, 40, (2, 3, 4, 5))
+    model = models.build(recipe.model, 40, (2, 3, 4, 5))
     lengths = torch.randint(1, 9, (12,))
     batch = Batch(torch.arange(12), torch.randint(4, 40, (12, 8)), lengths, torch.rand(12, 28))
     plain = bench.plain_step(model, recipe, batch)

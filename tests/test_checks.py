@@ -9,10 +9,11 @@ import torch
 from notebook_solutions import solution, stub
 from xmr_course.lessons.checking import Check, CheckFailed
 
-from xmr_lib import losses, recipes
+from xmr_lib import losses
 from xmr_lib.cross_attention import pool_cosines
 from xmr_lib.encoders import attention, text, tree
 from xmr_lib.evaluation import evaluate_scores
+from xmr_lib.training import TrainingConfig
 
 LESSONS = {
     f"{n:02d}": importlib.import_module(f"xmr_course.lessons.lesson_{n:02d}") for n in range(17)
@@ -179,7 +180,7 @@ def node_by_the_library(z_i, z_f, z_o, z_u, children_f, children_c):
         ("04.rich_text_features", lambda f, w: text.rich_text_features(f.mean(0), w)),
         (
             "05.learning_rate",
-            lambda e, lr, n, f: recipes.get("RFE", lr=lr, lr_drop_every=n, lr_drop_factor=f).lr_at(
+            lambda e, lr, n, f: TrainingConfig(lr=lr, lr_drop_every=n, lr_drop_factor=f).lr_at(
                 e - 1
             ),
         ),

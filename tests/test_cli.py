@@ -72,7 +72,7 @@ def test_train_with_finetuning(tmp_path, capsys):
     main(["train", "VSE++", "--data", few, "--finetune", "1", "--set", *settings])
     said = capsys.readouterr().out
     run = runs.load(said.split("Run: ")[1].strip())
-    assert run.recipe.finetune_epochs == 1 and run.history["stage"].tolist() == [1, 2]
+    assert run.recipe.training.finetune_epochs == 1 and run.history["stage"].tolist() == [1, 2]
 
 
 def test_train_refuses(scenes, capsys):
@@ -99,7 +99,11 @@ def test_settings_take_their_types():
         "margin": 0.3, "epochs": 5, "standardise": False, "word_pooling": None,
     }  # fmt: skip
     recipe = recipes.get("RFE", **overrides_of(("avg_stages=4", "max_stages=1,2", "lr=1e-3")))
-    assert (recipe.avg_stages, recipe.max_stages, recipe.lr) == ((4,), (1, 2), 1e-3)
+    assert (recipe.model.avg_stages, recipe.model.max_stages, recipe.training.lr) == (
+        (4,),
+        (1, 2),
+        1e-3,
+    )
     with pytest.raises(UnknownNameError):
         overrides_of(("scale=toy",))
     with pytest.raises(DataError):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 
 from xmr_lib.encoders.consensus import (
@@ -16,6 +15,7 @@ from xmr_lib.encoders.consensus import (
     mix_labels,
 )
 from xmr_lib.language.concepts import normalised_adjacency
+from xmr_lib.models import SmfeaConfig
 from xmr_lib.similarity import l2norm
 
 FOLDER = Path(__file__).parent / "golden"
@@ -49,10 +49,10 @@ def test_golden_graph_network_of_two_graphs():
     np.testing.assert_allclose(found.detach(), GCN["out_dual_f32"], atol=1e-6)
 
 
-def attention(bn: int) -> ConceptAttention:
+def attention() -> ConceptAttention:
     """Their weights in ours; what they call embedding_1 is the concepts' side."""
-    ours = ConceptAttention(16, batch_norm=bool(bn))
-    state, prefix = {}, f"bn{bn}.sd.embedding_"
+    ours = ConceptAttention(16)
+    state, prefix = {}, "bn1.sd.embedding_"
     for key in ATTENTION.files:
         if key.startswith(prefix):
             which, *rest = key.removeprefix(prefix).split(".")
@@ -63,39 +63,35 @@ def attention(bn: int) -> ConceptAttention:
     return ours
 
 
-@pytest.mark.parametrize("bn", [0, 1])
-def test_golden_attention(bn):
-    model = attention(bn).eval()
+def test_golden_attention():
+    model = attention().eval()
     for dtype, name, tolerance in ((torch.float32, "f32", 1e-6), (torch.float64, "f64", 1e-12)):
         model = model.to(dtype)
         concepts = CONCEPTS.to(dtype)
         weights = model(INSTANCE.to(dtype), concepts)
         visual = "eval_visual_r0.35" if name == "f32" else "eval_visual"
-        expected = ATTENTION[f"bn{bn}.{visual}_weights_{name}"]
+        expected = ATTENTION[f"bn1.{visual}_weights_{name}"]
         np.testing.assert_allclose(weights.detach(), expected, atol=tolerance)
         embedded = l2norm(weights @ concepts).detach()
         tolerance = max(tolerance, 1e-7)  # theirs adds 1e-12 to a norm
-        np.testing.assert_allclose(
-            embedded, ATTENTION[f"bn{bn}.{visual}_emb_{name}"], atol=tolerance
-        )
+        np.testing.assert_allclose(embedded, ATTENTION[f"bn1.{visual}_emb_{name}"], atol=tolerance)
         mixed = mix_labels(weights, LABELS.to(dtype), 0.35)
-        expected = ATTENTION[f"bn{bn}.eval_textual_r0.35_weights_{name}"]
+        expected = ATTENTION[f"bn1.eval_textual_r0.35_weights_{name}"]
         np.testing.assert_allclose(mixed.detach(), expected, atol=tolerance)
     mixed = mix_labels(model(INSTANCE.double(), CONCEPTS.double()), LABELS.double(), 0.4)
-    expected = ATTENTION[f"bn{bn}.eval_textual_r0.4_weights_f32"]
+    expected = ATTENTION["bn1.eval_textual_r0.4_weights_f32"]
     np.testing.assert_allclose(mixed.detach(), expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("bn", [0, 1])
-def test_golden_attention_in_training(bn):
-    model = attention(bn).train()
+def test_golden_attention_in_training():
+    model = attention().train()
     mixed = mix_labels(model(INSTANCE, CONCEPTS), LABELS, 0.35)
-    expected = ATTENTION[f"bn{bn}.train_textual_r0.35_weights_f32"]
+    expected = ATTENTION["bn1.train_textual_r0.35_weights_f32"]
     np.testing.assert_allclose(mixed.detach(), expected, atol=1e-6)
 
 
 def test_weights_add_up_and_no_labels_share_equally():
-    weights = attention(1).eval()(INSTANCE, CONCEPTS)
+    weights = attention().eval()(INSTANCE, CONCEPTS)
     none = torch.zeros_like(weights)
     mixed = mix_labels(weights, none, 0.35)
     torch.testing.assert_close(mixed.sum(1), torch.ones(len(mixed)))
@@ -104,7 +100,7 @@ def test_weights_add_up_and_no_labels_share_equally():
 
 def test_one_item_in_training_is_finite():
     """Without a batch the running statistics normalise it, as they do at test time."""
-    model = attention(1).train()
+    model = attention().train()
     before = model.items[1].running_mean.clone()
     one = model(INSTANCE[:1], CONCEPTS)
     assert torch.isfinite(one).all() and torch.equal(model.items[1].running_mean, before)
@@ -113,9 +109,12 @@ def test_one_item_in_training_is_finite():
     torch.testing.assert_close(model(INSTANCE[:1], CONCEPTS), model(INSTANCE, CONCEPTS)[:1])
 
 
-def consensus(**kwargs) -> Consensus:
+SMALL = SmfeaConfig(joint_dim=4, rnn_dim=4, concept_hidden=6)
+
+
+def consensus() -> Consensus:
     torch.manual_seed(0)
-    return Consensus(torch.randn(5, 3), torch.eye(5), 4, hidden=6, **kwargs)
+    return Consensus(torch.randn(5, 3), torch.eye(5), SMALL)
 
 
 def test_adjacency_and_vectors_are_not_trained_but_saved():
@@ -123,7 +122,7 @@ def test_adjacency_and_vectors_are_not_trained_but_saved():
     names = {name for name, _ in model.named_parameters()}
     assert not {"adjacency", "vectors"} & names
     assert {"adjacency", "vectors"} <= set(model.state_dict())
-    other = Consensus(torch.zeros(5, 3), torch.zeros(5, 5), 4, hidden=6)
+    other = Consensus(torch.zeros(5, 3), torch.zeros(5, 5), SMALL)
     other.load_state_dict(model.state_dict())
     torch.testing.assert_close(other.concepts(), model.concepts())
 
@@ -148,7 +147,7 @@ def both_of(model: Consensus, instance: torch.Tensor, labels: torch.Tensor) -> t
 
 
 def test_gradients_in_float64():
-    model = consensus(batch_norm=False).double()
+    model = consensus().double()
     instance = torch.randn(3, 4, dtype=torch.float64, requires_grad=True)
     labels = torch.eye(5, dtype=torch.float64)[:3]
 

@@ -207,7 +207,7 @@ def test_models_alone_are_untouched_by_sharing(monkeypatch):
 
     monkeypatch.setattr(distributed.dist, "all_gather", never)
     recipe = worker.recipes.get("VSE++", "toy", **worker.SIZES)
-    model = models.build(recipe, 9, STAGE_DIMS)
+    model = models.build(recipe.model, 9, STAGE_DIMS)
     batch = Batch(
         torch.arange(3), torch.full((3, 2), 5), torch.tensor([2, 1, 2]), torch.randn(3, 64)
     )

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,7 +6,14 @@ import pytest
 import torch
 
 from xmr_lib.encoders.image import ImageEncoder, RegionEncoder, rich_image_features
-from xmr_lib.encoders.text import TextEncoder, WordEncoder, pool_words, rich_text_features
+from xmr_lib.encoders.text import (
+    TextEncoder,
+    WordEncoder,
+    WordStates,
+    pool_words,
+    rich_text_features,
+)
+from xmr_lib.models import DualConfig, ScanConfig
 from xmr_lib.similarity import Encoded, Parts, l2norm
 
 FOLDER = Path(__file__).parent / "golden"
@@ -60,18 +68,15 @@ def test_golden_image_encoder():
     dims = (1, 1, 1, 24)
     pooled = torch.full((6, 54), 7.0)  # other stages hold anything
     pooled[:, 3:27] = images
-    options = {
-        "out_f32": {},
-        "out_noimgnorm_f32": {"normalise": False},
-        "out_abs_f32": {"absolute": True},
-    }
-    for name, option in options.items():
-        encoder = ImageEncoder(dims, 16, normalise_features=False, **option)
+    for name, similarity in (("out_f32", "cosine"), ("out_abs_f32", "order")):
+        encoder = ImageEncoder(dims, DualConfig(joint_dim=16, similarity=similarity))
         encoder.load_state_dict(state(arrays, "sd."), strict=False)
-        np.testing.assert_allclose(encoder(pooled).detach(), arrays[name], atol=1e-5)
-    double = ImageEncoder(dims, 16, normalise_features=False)
-    double.load_state_dict(state(arrays, "sd."), strict=False)
-    out = double.double()(pooled.double()).detach()
+        np.testing.assert_allclose(encoder.embed(images).detach(), arrays[name], atol=1e-5)
+        # the peers' code leaves out eq. 2's norm for features that it is given
+        same = torch.equal(encoder(pooled), encoder.embed(l2norm(images)))
+        assert same, "C4 alone is taken, and normalised"
+    np.testing.assert_allclose(encoder.fc(images).detach(), arrays["out_noimgnorm_f32"], atol=1e-5)
+    out = l2norm(encoder.double().fc(images.double())).detach()
     np.testing.assert_allclose(out, arrays["out_f64"], rtol=1e-6)
 
 
@@ -79,13 +84,14 @@ def test_standardisation_uses_the_training_set_and_survives_constant_channels():
     torch.manual_seed(0)
     pooled = torch.randn(50, 8) * torch.tensor([1e4, 1, 1, 1e-3, 1, 1, 1, 1]) + 5
     pooled[:, 1] = 3.0  # constant
-    encoder = ImageEncoder((1, 1, 1, 1), 4, (1, 2, 3, 4), (), standardise=True)
+    config = DualConfig(joint_dim=4, avg_stages=(1, 2, 3, 4), standardise=True)
+    encoder = ImageEncoder((1, 1, 1, 1), config)
     encoder.fit_standardisation(pooled)
     out = (pooled - encoder.feature_mean) / encoder.feature_scale
     torch.testing.assert_close(out[:, 0].std(correction=0), torch.tensor(1.0))
     assert (out[:, 1].abs() < 1e-5).all()
     assert torch.isfinite(encoder(pooled)).all()
-    plain = ImageEncoder((1, 1, 1, 1), 4, standardise=False)
+    plain = ImageEncoder((1, 1, 1, 1), replace(config, standardise=False))
     plain.fit_standardisation(pooled)
     assert (plain.feature_mean == 0).all() and (plain.feature_scale == 1).all()
 
@@ -93,24 +99,27 @@ def test_standardisation_uses_the_training_set_and_survives_constant_channels():
 # --- eqs 3 to 6 ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-def test_golden_text_encoder(layers):
+def test_golden_text_encoder():
     arrays = golden("vsepp_enctext")
     tokens, lengths = torch.tensor(arrays["captions"]), torch.tensor(arrays["lengths"])
-    for name, option, dtype, tolerance in (
-        ("out_f32", {}, torch.float32, 1e-5),
-        ("out_abs_f32", {"absolute": True}, torch.float32, 1e-5),
-        ("out_f64", {}, torch.float64, 1e-9),
+    sizes = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "project_text": False}
+    for name, similarity, dtype, tolerance in (
+        ("out_f32", "cosine", torch.float32, 1e-5),
+        ("out_abs_f32", "order", torch.float32, 1e-5),
+        ("out_f64", "cosine", torch.float64, 1e-9),
     ):
-        encoder = TextEncoder(50, 12, 16, 16, project=False, layers=layers, **option)
-        encoder.load_state_dict(state(arrays, f"L{layers}.sd."))
+        encoder = TextEncoder(50, DualConfig(similarity=similarity, **sizes))
+        encoder.load_state_dict(state(arrays, "L1.sd."))
         out = encoder.to(dtype)(tokens, lengths).detach()
-        np.testing.assert_allclose(out, arrays[f"L{layers}.{name}"], atol=tolerance)
+        np.testing.assert_allclose(out, arrays[f"L1.{name}"], atol=tolerance)
+
+
+SMALL = {"word_dim": 6, "rnn_dim": 8, "joint_dim": 8}
 
 
 def text_encoder(**options):
     torch.manual_seed(0)
-    return TextEncoder(20, 6, 8, 10, **options).double()
+    return TextEncoder(20, DualConfig(**SMALL | {"joint_dim": 10} | options)).double()
 
 
 @pytest.mark.parametrize("bidirectional", [False, True])
@@ -184,21 +193,18 @@ def test_pooling_ignores_garbage_padding():
     torch.testing.assert_close(pool_words(words, mask, "max"), torch.tensor([[3.0, -1.0]]))
 
 
-def test_a_text_encoder_without_projection_needs_equal_sizes():
-    with pytest.raises(ValueError, match="without projection"):
-        TextEncoder(20, 6, 8, 10, project=False)
-
-
 # --- words and regions --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("kind", "bidirectional"), [("bi", True), ("uni", False)])
+@pytest.mark.parametrize(("gru", "bidirectional"), [("bi", True), ("uni", False)])
 @pytest.mark.parametrize(("name", "normalise"), [("norm", True), ("nonorm", False)])
 @pytest.mark.parametrize(("dtype", "atol"), [("f32", 1e-6), ("f64", 1e-9)])
-def test_golden_word_encoder(kind, bidirectional, name, normalise, dtype, atol):
+def test_golden_word_encoder(gru, bidirectional, name, normalise, dtype, atol):
     arrays = golden("scan_enctext")
-    encoder = WordEncoder(50, 12, 16, 16, bidirectional, normalise=normalise)
-    encoder.load_state_dict(state(arrays, f"{kind}.sd."))
+    sizes = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16}
+    kind = WordEncoder if normalise else WordStates
+    encoder = kind(50, ScanConfig(bidirectional=bidirectional, **sizes))
+    encoder.load_state_dict(state(arrays, f"{gru}.sd."))
     encoder = encoder.double() if dtype == "f64" else encoder
     lengths = torch.tensor(arrays["lengths"])
     words = encoder(torch.tensor(arrays["captions"]), lengths)
@@ -206,7 +212,7 @@ def test_golden_word_encoder(kind, bidirectional, name, normalise, dtype, atol):
     assert found.tolist() == lengths.tolist()
     # SCAN adds 1e-8 to the norms, we do not
     np.testing.assert_allclose(
-        padded.detach(), arrays[f"{kind}.{name}_{dtype}"], atol=max(atol, 3e-8 * normalise)
+        padded.detach(), arrays[f"{gru}.{name}_{dtype}"], atol=max(atol, 3e-8 * normalise)
     )
 
 
@@ -221,8 +227,8 @@ def test_golden_norms_of_scan_and_its_zero_row():
 
 def test_words_behind_a_captions_end_are_never_read():
     torch.manual_seed(0)
-    encoder = WordEncoder(20, 6, 8, 8, rich=False)
-    rich = WordEncoder(20, 6, 8, 10, rich=True)
+    encoder = WordEncoder(20, ScanConfig(**SMALL))
+    rich = WordEncoder(20, ScanConfig(**SMALL | {"joint_dim": 10}, rich_words="project"))
     tokens, lengths = torch.randint(0, 20, (3, 7)), torch.tensor([4, 1, 7])
     garbage = tokens.clone()
     garbage[0, 4:], garbage[1, 1:] = 19, 7
@@ -236,17 +242,16 @@ def test_words_behind_a_captions_end_are_never_read():
 def test_scan_rfe_joins_the_embedding_to_the_context_of_each_word():
     """By hand: eq. 6 for every word, then the layer."""
     torch.manual_seed(0)
-    encoder = WordEncoder(20, 6, 8, 10, rich=True)
+    config = ScanConfig(**SMALL | {"joint_dim": 10}, rich_words="project")
+    encoder = WordEncoder(20, config)
     tokens = torch.tensor([[1, 5, 2]])
     embedded = encoder.embed(tokens)
     states = encoder.rnn(embedded)[0]
     context = (states[..., :8] + states[..., 8:]) / 2
     both = torch.cat([l2norm(context), l2norm(embedded)], dim=2)[0]
     torch.testing.assert_close(encoder(tokens, torch.tensor([3])).flat, l2norm(encoder.fc(both)))
-    no_layer = WordEncoder(20, 6, 8, 14, rich=True)  # the other reading: as large as both together
+    no_layer = WordEncoder(20, replace(config, rich_words="regions"))  # as large as both together
     assert no_layer.fc is None and no_layer(tokens, torch.tensor([3])).flat.shape == (3, 14)
-    with pytest.raises(ValueError, match="without an embedding"):
-        WordEncoder(20, 6, 8, 10)
 
 
 def test_regions_are_standardised_projected_and_their_padding_is_never_read():
@@ -254,7 +259,7 @@ def test_regions_are_standardised_projected_and_their_padding_is_never_read():
     regions = 5 + 3 * torch.randn(4, 6, 7)
     counts = torch.tensor([6, 1, 3, 6])
     regions[1, 1:], regions[2, 3:] = float("nan"), float("inf")
-    encoder = RegionEncoder(7, 5, standardise=True)
+    encoder = RegionEncoder(7, ScanConfig(joint_dim=5, rnn_dim=5, standardise=True))
     real = torch.cat([image[:n] for image, n in zip(regions, counts, strict=True)])
     encoder.fit_standardisation(real)
     found = encoder(regions, counts)
@@ -332,10 +337,10 @@ def test_parts_of_large_sets_are_kept_in_half_precision(monkeypatch):
     torch.manual_seed(0)
     recipe = recipes.get("SCAN t-i AVG", "toy")
     words = Vocabulary.build(["a dog runs", "two cats"], 1)
-    model = models.build(recipe, len(words), (4,))
+    model = models.build(recipe.model, len(words), (4,))
     tokens = words.encode(["a dog", "cats", "two dog runs"])
     full = encoding.encode_captions(model, tokens)
-    monkeypatch.setattr(encoding, "LARGE", len(tokens.flat) * recipe.joint_dim * 4)
+    monkeypatch.setattr(encoding, "LARGE", len(tokens.flat) * recipe.model.joint_dim * 4)
     half = encoding.encode_captions(model, tokens)
     assert full.parts.flat.dtype == torch.float32 and half.parts.flat.dtype == torch.float16
     assert half.vectors.dtype == torch.float32

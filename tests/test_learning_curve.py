@@ -84,7 +84,7 @@ def test_small_sets_get_more_epochs_up_to_a_limit():
     assert epochs_for(recipe, 1, updates=20) == 20
     assert epochs_for(recipe, 128 * 20, updates=1500) == 75
     assert epochs_for(recipe, 128 * 20 + 1, updates=1500) == 72  # a batch of one is an update, too
-    assert epochs_for(recipe, 10**6, updates=1500) == recipe.epochs
+    assert epochs_for(recipe, 10**6, updates=1500) == recipe.training.epochs
 
 
 def test_measured_rows(curve):

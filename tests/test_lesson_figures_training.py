@@ -20,7 +20,8 @@ def test_schedules_are_those_of_the_recipes():
     figure = lesson_05.plot_schedules(shown)
     for line, recipe in zip(figure.axes[0].lines, shown.values(), strict=True):
         np.testing.assert_allclose(
-            line.get_ydata(), [recipe.lr_at(epoch) for epoch in range(recipe.epochs)]
+            line.get_ydata(),
+            [recipe.training.lr_at(epoch) for epoch in range(recipe.training.epochs)],
         )
         assert line.get_xdata()[0] == 1
     assert drawn(figure)

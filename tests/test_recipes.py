@@ -34,7 +34,14 @@ PRINTED = {
 
 
 def parts(recipe: Recipe) -> tuple:
-    return recipe.avg_stages, recipe.max_stages, recipe.bidirectional, recipe.word_pooling
+    model = recipe.model
+    return model.avg_stages, model.max_stages, model.bidirectional, model.word_pooling
+    return (
+        recipe.model.avg_stages,
+        recipe.model.max_stages,
+        recipe.model.bidirectional,
+        recipe.model.word_pooling,
+    )
 
 
 @pytest.mark.parametrize("name", PRINTED)
@@ -43,11 +50,20 @@ def test_printed_names(name):
     assert parts(recipe) == PRINTED[name]
     assert recipe.name == name and name in recipes.names()
     # §IV-B: what all models of the paper share
-    assert (recipe.word_dim, recipe.rnn_dim, recipe.joint_dim) == (300, 1024, 1024)
-    assert (recipe.batch_size, recipe.lr, recipe.margin, recipe.grad_clip) == (128, 2e-4, 0.2, 2.0)
-    assert (recipe.negatives, recipe.similarity) == ("hardest", "cosine")
-    assert (recipe.finetune_epochs, recipe.finetune_lr) == (0, 2e-5)
-    assert not recipe.standardise and recipe.warmup_epochs == 0  # not in the paper
+    assert (recipe.model.word_dim, recipe.model.rnn_dim, recipe.model.joint_dim) == (
+        300,
+        1024,
+        1024,
+    )
+    assert (
+        recipe.training.batch_size,
+        recipe.training.lr,
+        recipe.model.margin,
+        recipe.training.grad_clip,
+    ) == (128, 2e-4, 0.2, 2.0)
+    assert (recipe.model.negatives, recipe.model.similarity) == ("hardest", "cosine")
+    assert (recipe.training.finetune_epochs, recipe.training.finetune_lr) == (0, 2e-5)
+    assert not recipe.model.standardise and recipe.training.warmup_epochs == 0  # not in the paper
 
 
 @pytest.mark.parametrize("table", ["rfe-1", "rfe-6", "rfe-7", "rfe-8"])
@@ -57,7 +73,7 @@ def test_every_row_of_the_ablations_has_its_recipe(table):
             assert len(recipes.compose(name).members) == 4
         elif table == "rfe-1":
             recipe = recipes.get(name)
-            assert method == f"mg={recipe.margin}"
+            assert method == f"mg={recipe.model.margin}"
             assert parts(recipe) == PRINTED["avg-4-GRU-emb-avg"]
         else:
             plain = method.removesuffix(" [21]").removesuffix(" [BMVC2018]").removesuffix("-5K")
@@ -65,12 +81,12 @@ def test_every_row_of_the_ablations_has_its_recipe(table):
 
 
 def test_vsepp_and_its_kin():
-    found = {name: recipes.get(name) for name in ("VSE++", "VSE0", "Order++", "Order0")}
-    assert [r.negatives for r in found.values()] == ["hardest", "all", "hardest", "all"]
-    assert [r.similarity for r in found.values()] == ["cosine", "cosine", "order", "order"]
-    assert [r.margin for r in found.values()] == [0.2, 0.2, 0.05, 0.05]
-    assert not any(recipe.project_text for recipe in found.values())
-    assert recipes.get("RFE").project_text
+    found = [recipes.get(name).model for name in ("VSE++", "VSE0", "Order++", "Order0")]
+    assert [model.negatives for model in found] == ["hardest", "all", "hardest", "all"]
+    assert [model.similarity for model in found] == ["cosine", "cosine", "order", "order"]
+    assert [model.margin for model in found] == [0.2, 0.2, 0.05, 0.05]
+    assert not any(model.project_text for model in found)
+    assert recipes.get("RFE").model.project_text
 
 
 def test_the_grammar_speaks_of_what_was_never_printed():
@@ -85,36 +101,37 @@ def test_the_grammar_speaks_of_what_was_never_printed():
         assert parts(recipe) == (
             tuple(map(int, avg)), tuple(map(int, top)), rnn == "BiGRU", emb or None,
         )  # fmt: skip
-        assert recipe.margin == float(margin or 0.2)
+        assert recipe.model.margin == float(margin or 0.2)
         assert name not in recipes.names() or name in PRINTED
         seen.add(recipe.slug)
     assert len(seen) == 4 * 5 * 2 * 3 * 3, "two names share a folder"
 
 
 def test_the_order_of_stages_does_not_matter():
-    assert recipes.get("avg-41-max-4321-GRU").avg_stages == (1, 4)
-    assert recipes.get("avg-41-max-4321-GRU").max_stages == (1, 2, 3, 4)
+    model = recipes.get("avg-41-max-4321-GRU").model
+    assert (model.avg_stages, model.max_stages) == ((1, 4), (1, 2, 3, 4))
 
 
 @pytest.mark.parametrize("name", PRINTED)
 def test_every_recipe_builds_at_every_scale(name):
     for scale in ("toy", "laptop", "paper"):
         recipe = recipes.get(name, scale)
-        model = models.build(recipe, 20, STAGE_DIMS)
-        wide = sum(STAGE_DIMS[s - 1] for s in recipe.avg_stages + recipe.max_stages)
-        assert model.image.fc.weight.shape == (recipe.joint_dim, wide)
-        assert model.text.embed.weight.shape == (20, recipe.word_dim)
+        model = models.build(recipe.model, 20, STAGE_DIMS)
+        wide = sum(STAGE_DIMS[s - 1] for s in recipe.model.avg_stages + recipe.model.max_stages)
+        assert model.image.fc.weight.shape == (recipe.model.joint_dim, wide)
+        assert model.text.embed.weight.shape == (20, recipe.model.word_dim)
 
 
 def test_scales_change_sizes_and_schedule_only():
+    changed = {"word_dim", "rnn_dim", "joint_dim", "standardise"}
     for name in ("RFE", "VSE++", "avg-4-GRU-emb-avg mg=0.6"):
-        toy, laptop, large = (recipes.get(name, scale) for scale in ("toy", "laptop", "paper"))
-        assert toy.joint_dim < laptop.joint_dim < large.joint_dim
-        assert toy.standardise and laptop.standardise and not large.standardise
-        same = {"name", "avg_stages", "max_stages", "bidirectional", "word_pooling", "margin",
-                "negatives", "similarity", "norm", "project_text", "mask_same_image"}  # fmt: skip
-        for field in same:
-            assert getattr(toy, field) == getattr(laptop, field) == getattr(large, field)
+        toy, laptop, large = (
+            asdict(recipes.get(name, scale).model) for scale in ("toy", "laptop", "paper")
+        )
+        assert toy["joint_dim"] < laptop["joint_dim"] < large["joint_dim"]
+        assert toy["standardise"] and laptop["standardise"] and not large["standardise"]
+        for field in toy.keys() - changed:
+            assert toy[field] == laptop[field] == large[field]
 
 
 # Learning rate of all epochs, from the paper's sentence: "set to 0.0002 and decreased by a factor
@@ -129,10 +146,12 @@ RATES = {
 @pytest.mark.parametrize("schedule", RATES)
 def test_learning_rate_at_each_epoch(schedule):
     recipe = recipes.get("RFE", schedule=schedule)
-    assert recipe.epochs == len(RATES[schedule])
-    rates = [recipe.lr_at(epoch) for epoch in range(recipe.epochs)]
+    assert recipe.training.epochs == len(RATES[schedule])
+    rates = [recipe.training.lr_at(epoch) for epoch in range(recipe.training.epochs)]
     np.testing.assert_allclose(rates, RATES[schedule], rtol=1e-6)
-    assert recipe.lr_at(15, start=2e-5) == pytest.approx(2e-5 * recipe.lr_drop_factor)
+    assert recipe.training.lr_at(15, start=2e-5) == pytest.approx(
+        2e-5 * recipe.training.lr_drop_factor
+    )
 
 
 def test_training_follows_the_schedule(tmp_path):
@@ -145,27 +164,20 @@ def test_training_follows_the_schedule(tmp_path):
 
 
 def test_schedules_of_the_paper_scale():
-    assert recipes.get("VSE++").epochs == recipes.get("Order++").epochs == 30
-    assert recipes.get("RFE").epochs == recipes.get("avg-4-GRU-emb-avg").epochs == 36
-    assert recipes.get("RFE").lr_drop_factor == 0.1
-    assert recipes.get("RFE", schedule="rfe-coco").lr_drop_factor == pytest.approx(1 / 1.2)
-    assert recipes.get("RFE", "toy", schedule="vsepp").epochs == 30
-    assert recipes.get("RFE", schedule="rfe-coco", epochs=2).epochs == 2  # overrides win
+    def training(*args, **options):
+        return recipes.get(*args, **options).training
+
+    assert training("VSE++").epochs == training("Order++").epochs == 30
+    assert training("RFE").epochs == training("avg-4-GRU-emb-avg").epochs == 36
+    assert training("RFE").lr_drop_factor == 0.1
+    assert training("RFE", schedule="rfe-coco").lr_drop_factor == pytest.approx(1 / 1.2)
+    assert training("RFE", "toy", schedule="vsepp").epochs == 30
+    assert training("RFE", schedule="rfe-coco", epochs=2).epochs == 2  # overrides win
 
 
 def test_slugs_tell_every_recipe_apart():
-    every = [
-        recipes.get(name, "toy", **changes)
-        for name in recipes.names()
-        for changes in (
-            {},
-            {"epochs": 3},
-            {"margin": 0.25},
-            {"avg_stages": (1,)},
-            {"norm": "after"},
-        )
-    ]
-    slugs = [recipe.slug for recipe in every]
+    changes = ({}, {"epochs": 3}, {"margin": 0.25}, {"standardise": False}, {"word_dim": 5})
+    slugs = [recipes.get(name, "toy", **each).slug for name in recipes.names() for each in changes]
     assert len(set(slugs)) == len(slugs) == 5 * len(recipes.names())
     assert all(slug == slug.lower() and " " not in slug and "/" not in slug for slug in slugs)
     assert recipes.get("VSE++", "toy").slug == "vsepp"
@@ -174,7 +186,7 @@ def test_slugs_tell_every_recipe_apart():
 
 def test_overriding_with_the_usual_value_is_no_override():
     plain = recipes.get("RFE", "toy")
-    assert recipes.get("RFE", "toy", margin=0.2, epochs=plain.epochs).slug == "rfe"
+    assert recipes.get("RFE", "toy", margin=0.2, epochs=plain.training.epochs).slug == "rfe"
     same = [recipes.get("RFE", "toy", margin=value).slug for value in (1, 1.0, np.float64(1))]
     assert len(set(same)) == 1, "one value, one folder"
 
@@ -183,16 +195,16 @@ def test_overrides_take_their_field_s_type():
     recipe = recipes.get(
         "RFE", "toy", margin=1, avg_stages=4, max_stages=[3, 1], epochs=np.int64(2)
     )
-    assert (recipe.margin, type(recipe.margin)) == (1.0, float)
-    assert recipe.avg_stages == (4,) and recipe.max_stages == (1, 3)
-    assert type(recipe.epochs) is int
+    assert (recipe.model.margin, type(recipe.model.margin)) == (1.0, float)
+    assert recipe.model.avg_stages == (4,) and recipe.model.max_stages == (1, 3)
+    assert type(recipe.training.epochs) is int
     json.dumps(recipe.to_json())
 
 
 def test_recipes_are_frozen_and_hashable():
     recipe = recipes.get("RFE")
     with pytest.raises(FrozenInstanceError):
-        recipe.margin = 0.3
+        recipe.model.margin = 0.3
     assert recipes.get("RFE") == recipe and hash(recipes.get("RFE")) == hash(recipe)
 
 
@@ -201,10 +213,31 @@ def test_json_gives_the_recipe_back(name):
     recipe = recipes.get(name, "laptop", epochs=3)
     there = json.loads(json.dumps(recipe.to_json()))
     assert Recipe.from_json(there) == recipe
-    # a run of an older version knows fewer fields, one of a newer version more
-    del there["finetune_lr"]
-    assert Recipe.from_json(there | {"from_the_future": 1}) == recipe
-    assert asdict(recipe).keys() == recipe.to_json().keys()
+    del there["finetune_lr"]  # a run of an older version knows fewer fields
+    assert Recipe.from_json(there) == recipe
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"from_the_future": 1, "beta_3": 2}, "does not know: beta_3, from_the_future.*update"),
+        ({"word_dim": "64"}, "word_dim must be a whole number.*not '64'"),
+        ({"margin": {"value": 0.2}}, "margin must be a number"),
+        ({"name": ["RFE"]}, "name or scale"),
+        ({"scale": None}, "name or scale"),
+    ],
+)
+def test_json_of_a_newer_version_or_with_wrong_values(values, message):
+    with pytest.raises(DataError, match=message):
+        Recipe.from_json(recipes.get("RFE").to_json() | values)
+
+
+def test_fields_belong_to_families():
+    with pytest.raises(UnknownNameError, match=r"no field of RFE named 'smooth'"):
+        recipes.get("RFE", smooth=4.0)
+    with pytest.raises(UnknownNameError, match=r"no field of SCAN t-i AVG named 'avg_stages'"):
+        recipes.get("SCAN t-i AVG").replaced(avg_stages=(1,))
+    assert recipes.get("RFE").replaced(margin=0.3) == recipes.get("RFE", margin=0.3)
 
 
 @pytest.mark.parametrize(
@@ -251,6 +284,7 @@ def test_unknown_scale_schedule_and_field():
         ({"lr": True}, "lr must be a number, as in lr=0.0002, not True"),
         ({"margin": 0}, "margin must be above 0"),
         ({"margin": "0,2"}, "margin must be a number"),
+        ({"margin": 1e308}, "margin must be above 0 and at most 100, not 1e"),
         ({"warmup_epochs": -1}, "warmup_epochs must be at least 0"),
         ({"standardise": 1}, "standardise is True or False, not 1"),
         ({"avg_stages": (5,)}, r"avg_stages takes stages from 1 to 4, as in \(1, 2\), not \(5,\)"),
@@ -266,7 +300,7 @@ def test_values_that_could_only_fail_later_are_refused(changes, message):
 def test_vsepp_needs_equal_sizes():
     with pytest.raises(DataError, match=r"rnn_dim \(64\) and joint_dim \(1024\) must be equal"):
         recipes.get("VSE++", rnn_dim=64)
-    assert recipes.get("VSE++", rnn_dim=64, joint_dim=64).joint_dim == 64
+    assert recipes.get("VSE++", rnn_dim=64, joint_dim=64).model.joint_dim == 64
 
 
 def test_a_margin_of_zero_in_a_name_is_refused():
@@ -289,24 +323,30 @@ def test_a_margin_of_zero_in_a_name_is_refused():
 )
 def test_scan_by_name(name, direction, pooling, smooth, lse):
     recipe = recipes.get(name)
-    assert (recipe.attention, recipe.pooling) == (direction, pooling)
-    assert (recipe.smooth, recipe.lse) == (smooth, lse)
-    assert recipe.bidirectional and recipe.attention_norm == "clipped_l2norm"
-    assert recipe.rich_words == ("project" if "RFE" in name else None)
-    assert (recipe.epochs, recipe.lr, recipe.lr_drop_every) == (30, 2e-4, 15)
+    assert (recipe.model.attention, recipe.model.pooling) == (direction, pooling)
+    assert (recipe.model.smooth, recipe.model.lse) == (smooth, lse)
+    assert recipe.model.bidirectional and recipe.model.attention_norm == "clipped_l2norm"
+    assert recipe.model.rich_words == ("project" if "RFE" in name else None)
+    assert (recipe.training.epochs, recipe.training.lr, recipe.training.lr_drop_every) == (
+        30,
+        2e-4,
+        15,
+    )
 
 
 def test_scans_numbers_for_coco():
     recipe = recipes.get("SCAN i-t LSE", schedule="scan-coco")
-    assert (recipe.epochs, recipe.lr, recipe.lr_drop_every, recipe.lse) == (20, 5e-4, 10, 20)
-    assert recipes.get("SCAN t-i LSE", schedule="scan-coco").lse == 6
-    assert recipes.get("SCAN i-t LSE", schedule="scan-coco", lse=7.0).lse == 7
+    training = recipe.training
+    assert (training.epochs, training.lr, training.lr_drop_every) == (20, 5e-4, 10)
+    assert recipe.model.lse == 20
+    assert recipes.get("SCAN t-i LSE", schedule="scan-coco").model.lse == 6
+    assert recipes.get("SCAN i-t LSE", schedule="scan-coco", lse=7.0).model.lse == 7
 
 
 def test_scan_needs_equal_sizes_and_a_frozen_cnn():
     with pytest.raises(DataError, match=r"rnn_dim \(64\) and joint_dim \(1024\) must be equal"):
         recipes.get("SCAN t-i AVG", rnn_dim=64)
-    assert recipes.get("SCAN-RFE t-i AVG", rnn_dim=64).joint_dim == 1024
+    assert recipes.get("SCAN-RFE t-i AVG", rnn_dim=64).model.joint_dim == 1024
     with pytest.raises(DataError, match="frozen"):
         recipes.get("SCAN t-i AVG", finetune_epochs=2)
     with pytest.raises(UnknownNameError, match="no attention named 't2i'"):

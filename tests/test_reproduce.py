@@ -104,7 +104,7 @@ def test_without_vsepp_the_best_printed_row_is_the_baseline(made_up, tmp_path):
     frame = go("rfe-1", tmp_path, seeds=(0,))
     assert frame["verdict"]["mg=0.2"] == "baseline"
     assert set(frame["against"]) == {"", "mg=0.2"}
-    assert [recipe.margin for recipe, _ in made_up] == [0.1, 0.2, 0.3, 0.6]
+    assert [recipe.model.margin for recipe, _ in made_up] == [0.1, 0.2, 0.3, 0.6]
 
 
 def test_one_seed_has_no_deviation(made_up, tmp_path):
@@ -154,14 +154,14 @@ def test_text_says_footnotes_and_baseline(made_up, tmp_path):
 
 def test_paper_scale_on_coco_takes_the_slow_schedule(made_up, tmp_path):
     go("rfe-6", tmp_path, name="coco", seeds=(0,), scale="paper")
-    factors = {recipe.name: recipe.lr_drop_factor for recipe, _ in made_up}
+    factors = {recipe.name: recipe.training.lr_drop_factor for recipe, _ in made_up}
     assert factors["avg-4-BiGRU"] == pytest.approx(1 / 1.2)
     assert factors["VSE++"] == 0.1
 
 
 def test_overrides_reach_every_recipe(made_up, tmp_path):
     go("rfe-8", tmp_path, seeds=(0,), epochs=2)
-    assert {recipe.epochs for recipe, _ in made_up} == {2}
+    assert {recipe.training.epochs for recipe, _ in made_up} == {2}
 
 
 @pytest.mark.parametrize(

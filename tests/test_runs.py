@@ -143,12 +143,12 @@ def test_a_recipe_instead_of_its_name(finished, scenes, monkeypatch):
     recipe = recipes.get("RFE", "toy", **TINY)
     options = {"root": finished.folder.parents[3], "backbone": "toy"}
     assert runs.run(recipe, scenes, **options).folder == finished.folder
-    with pytest.raises(DataError, match=r"margin cannot be changed .*dataclasses\.replace"):
+    with pytest.raises(DataError, match=r"margin cannot be changed .*recipe\.replaced\(margin"):
         runs.run(recipe, scenes, margin=0.3, **options)
     with pytest.raises(DataError, match="scale cannot be changed"):
         runs.run(recipe, scenes, scale="paper", **options)
     with pytest.raises(AssertionError, match="trained again"):
-        runs.run(replace(recipe, margin=0.3), scenes, **options)
+        runs.run(recipe.replaced(margin=0.3), scenes, **options)
 
 
 def test_changed_captions_are_other_data(finished, scenes, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,9 +15,11 @@ from xmr_lib.encoders.attention import (
     mean_part,
     self_attention,
 )
-from xmr_lib.encoders.text import WordEncoder, mean_of_directions
+from xmr_lib.encoders.text import WordStates, mean_of_directions
+from xmr_lib.models import SmfeaConfig
 
 TWO = torch.tensor([[[1.0, 0.0], [0.0, 3.0], [99.0, 99.0]]])  # two parts and garbage
+SMALL = {"rnn_dim": 4, "joint_dim": 4}
 MASK = torch.tensor([[True, True, False]])
 
 
@@ -55,7 +58,7 @@ def test_equation_4_is_the_mean_of_both_directions():
     states = torch.tensor([[[1.0, 2.0, 5.0, 8.0]]])  # forward 1 2, backward 5 8
     assert mean_of_directions(states).tolist() == [[[3.0, 5.0]]]
     torch.manual_seed(0)
-    encoder = WordEncoder(9, 3, 4, 4, bidirectional=True, normalise=False).double()
+    encoder = WordStates(9, SmfeaConfig(word_dim=3, **SMALL)).double()
     tokens = torch.tensor([[1, 5, 2]])
     words = encoder(tokens, torch.tensor([3])).flat
     states, _ = encoder.rnn(encoder.embed(tokens))
@@ -65,8 +68,9 @@ def test_equation_4_is_the_mean_of_both_directions():
 def test_regions_are_mapped_before_or_after_they_are_attended_to():
     torch.manual_seed(0)
     regions, counts = torch.randn(2, 3, 5), torch.tensor([3, 2])
-    mapped = InstanceImageEncoder(5, 4)
-    raw = InstanceImageEncoder(5, 4, attend_raw=True)
+    config = SmfeaConfig(attention_scale="printed", **SMALL)
+    mapped = InstanceImageEncoder(5, config)
+    raw = InstanceImageEncoder(5, replace(config, attend_raw=True))
     raw.load_state_dict(mapped.state_dict())
     for encoder, looked_at in ((mapped, mapped.fc(regions[1:, :2])), (raw, regions[1:, :2])):
         vector, weights = encoder(regions, counts)
@@ -86,7 +90,7 @@ def test_gradients_in_float64():
 
 def test_images_do_not_depend_on_their_neighbours():
     torch.manual_seed(0)
-    encoder = InstanceImageEncoder(5, 4, standardise=True)
+    encoder = InstanceImageEncoder(5, SmfeaConfig(standardise=True, **SMALL))
     encoder.fit_standardisation(torch.randn(50, 5) * 3 + 1)
     regions, counts = torch.randn(4, 6, 5), torch.tensor([6, 1, 3, 2])
     together = encoder(regions, counts)[0]

@@ -39,7 +39,7 @@ def knowledge(n: int = 4) -> Knowledge:
 def made(name: str = "SMFEA", **overrides):
     recipe = recipes.get(name, "toy", **{**TINY, **overrides})
     torch.manual_seed(0)
-    return models.build(recipe, N_WORDS, (REGION_DIM,), knowledge=knowledge())
+    return models.build(recipe.model, N_WORDS, (REGION_DIM,), knowledge=knowledge())
 
 
 def batch(seed: int = 0) -> Batch:
@@ -74,7 +74,7 @@ def test_every_row_trains_one_step_and_encodes(name):
     parts = model.loss(batch())
     parts["loss"].backward()
     idle = [n for n, p in model.named_parameters() if p.grad is None]
-    if model.recipe.betas[1] == 0:  # trees without weight teach by their categories only
+    if model.config.betas[1] == 0:  # trees without weight teach by their categories only
         idle = [n for n in idle if "tree.embed." not in n]
     assert not idle, f"{name} never trains {idle}"
     grads = [p.grad for p in model.parameters() if p.grad is not None]
@@ -204,9 +204,9 @@ def test_options_change_what_they_say():
 def test_what_is_missing_is_said():
     recipe = recipes.get("SMFEA", "toy", **TINY)
     with pytest.raises(DataError, match="categories"):
-        models.build(recipe, N_WORDS, (REGION_DIM,))
+        models.build(recipe.model, N_WORDS, (REGION_DIM,))
     with pytest.raises(DataError, match="concepts"):
-        models.build(recipe, N_WORDS, (REGION_DIM,), knowledge=Knowledge(CATEGORIES))
+        models.build(recipe.model, N_WORDS, (REGION_DIM,), knowledge=Knowledge(CATEGORIES))
     with pytest.raises(DataError, match="trees"):
         made().loss(replace(batch(), nodes=None))
     with pytest.raises(DataError, match="structure"):

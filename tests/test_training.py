@@ -31,7 +31,7 @@ def test_five_steps_equal_a_plain_vsepp_loop(negatives):
     """VSE++'s training step written out: Adam, sum of hinges, gradient norm clipped at 2."""
     torch.manual_seed(0)
     recipe = tiny("VSE++", negatives=negatives, standardise=False, lr=2e-4)
-    model = models.build(recipe, 30, STAGE_DIMS)
+    model = models.build(recipe.model, 30, STAGE_DIMS)
     images, pooled = torch.arange(16), torch.randn(16, 64)
     lengths = torch.randint(1, 9, (16,))
     tokens = torch.randint(4, 30, (16, 8))
@@ -60,7 +60,7 @@ def test_five_steps_equal_a_plain_vsepp_loop(negatives):
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-4)
     batch = Batch(images, tokens, lengths, pooled)
     losses = [
-        training.train_epoch(model, [batch], optimizer, Accelerator(), recipe)["loss"]
+        training.train_epoch(model, [batch], optimizer, Accelerator(), 2.0)["loss"]
         for _ in range(5)
     ]
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
@@ -80,7 +80,7 @@ def test_training_learns_and_leaves_a_whole_run(tmp_path):
     history = json.loads((tmp_path / "history.json").read_text())
     assert [row["epoch"] for row in history] == list(range(1, 13))
     assert [row["negatives"] for row in history[:2]] == ["all", "hardest"]
-    assert history[8]["lr"] == pytest.approx(recipe.lr * recipe.lr_drop_factor)
+    assert history[8]["lr"] == pytest.approx(recipe.training.lr * recipe.training.lr_drop_factor)
     assert all(row["loss"] == pytest.approx(row["L_img"] + row["L_sent"]) for row in history)
 
 
@@ -204,9 +204,9 @@ def test_three_parts():
 
 
 def test_weights_of_another_model_are_refused(tmp_path):
-    model = models.build(tiny(), 10, STAGE_DIMS)
+    model = models.build(tiny().model, 10, STAGE_DIMS)
     training.save_weights(model, tmp_path / "w.safetensors")
-    other = models.build(tiny(rnn_dim=16), 10, STAGE_DIMS)
+    other = models.build(tiny(rnn_dim=16).model, 10, STAGE_DIMS)
     with pytest.raises(DataError, match=r"w.safetensors cannot be read as this model's weights"):
         training.load_weights(other, tmp_path / "w.safetensors")
     (tmp_path / "w.safetensors").write_bytes(b"torn")

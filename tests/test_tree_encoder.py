@@ -10,6 +10,14 @@ from torch import nn
 
 from xmr_lib.encoders import tree
 from xmr_lib.encoders.tree import StructuredEncoder, TernaryTree
+from xmr_lib.models import SmfeaConfig
+
+
+def config(dim: int, node_dim: int, **options) -> SmfeaConfig:
+    return SmfeaConfig(
+        joint_dim=dim, rnn_dim=dim, node_dim=node_dim, **{"node_input": "printed"} | options
+    )
+
 
 CHILDREN = {2: (1, 3), 4: (2, 6), 6: (5, 7)}
 
@@ -141,7 +149,7 @@ def test_who_hears_whom(structure):
 
 def test_equations_12_to_14_by_hand():
     torch.manual_seed(1)
-    encoder = StructuredEncoder(4, 3, n_fragments=5, n_relations=2)
+    encoder = StructuredEncoder(config(4, 3), n_fragments=5, n_relations=2)
     out = encoder(torch.randn(2, 4))
     hidden = out.states.hidden
     w = encoder.classifier
@@ -160,7 +168,7 @@ def test_equations_12_to_14_by_hand():
 @pytest.mark.parametrize("structure", ["tree", "chain", "linear"])
 def test_gradients_in_float64_and_items_alone(structure):
     torch.manual_seed(1)
-    encoder = StructuredEncoder(3, 2, 4, 3, structure).double()
+    encoder = StructuredEncoder(config(3, 2, structure=structure), 4, 3).double()
     instance = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
 
     def outputs(x):
@@ -177,7 +185,7 @@ def test_gradients_in_float64_and_items_alone(structure):
 
 
 def test_zero_vectors_stay_finite():
-    encoder = StructuredEncoder(4, 3, 5, 2)
+    encoder = StructuredEncoder(config(4, 3), 5, 2)
     for module in encoder.modules():
         if isinstance(module, nn.Linear):
             nn.init.zeros_(module.weight)
@@ -187,7 +195,9 @@ def test_zero_vectors_stay_finite():
 
 def test_unit_input_and_a_start_from_frequencies():
     torch.manual_seed(1)
-    plain, unit = (StructuredEncoder(4, 3, 5, 2, unit_input=how) for how in (False, True))
+    plain, unit = (
+        StructuredEncoder(config(4, 3, node_input=how), 5, 2) for how in ("printed", "unit")
+    )
     unit.load_state_dict(plain.state_dict())
     instance = torch.tensor([[3.0, 0.0, -4.0, 0.0]])
     torch.testing.assert_close(unit(instance).embedding, plain(instance / 2.5).embedding)

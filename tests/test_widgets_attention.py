@@ -40,7 +40,7 @@ def test_look_is_what_the_model_scores(run):
     assert seen.words[0] == "<start>" and seen.words[-1] == "<end>"
     assert seen.weights.shape == (n_words, n_regions)
     assert seen.boxes[-1].tolist() == [0, 0, 1, 1]  # the whole picture comes last
-    over = 1 if run.recipe.attention == "t-i" else 0
+    over = 1 if run.recipe.model.attention == "t-i" else 0
     np.testing.assert_allclose(seen.weights.sum(over), 1, rtol=1e-5)
     assert len(seen.cosines) == (n_words if over else n_regions)
     place = np.flatnonzero(run.report.image_of_caption == 3)[1]

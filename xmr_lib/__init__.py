@@ -15,11 +15,14 @@ _SHORTCUTS = {
     "run": ("runs", "run"),
     "load_run": ("runs", "load"),
     "load_data": ("data.captioned", "load"),
+    "Recipe": ("recipes", "Recipe"),
+    "recipe": ("recipes", "get"),
+    "recipe_names": ("recipes", "names"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    """`run`, `load_run`, `load_data` are imported when used: `doctor` starts without torch."""
+    """Imports a name when it is used, so that `doctor` and `--help` start without torch."""
     from importlib import import_module
 
     if name not in _SHORTCUTS:

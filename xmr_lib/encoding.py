@@ -94,7 +94,7 @@ def encode_captions(
     """
     model.eval()
     device = next(model.parameters()).device
-    concepts = _completed_concepts(model, tokens) if model.recipe.transductive_labels else None
+    concepts = _completed_concepts(model, tokens) if model.transductive else None
     found = _Collected(tokens.lengths, len(tokens))
     for chosen, batch in caption_batches(tokens, batch_size):
         if concepts is not None:

@@ -137,6 +137,9 @@ class Ensemble(Retriever):
         return self.evaluate()[0]
 
 
+_OF_RUN = ("scale", "backbone", "regions")  # arguments of `runs.run`; others are recipe fields
+
+
 def train(
     name: str,
     data: str | Path | DataSource | CaptionedImages = "toy",
@@ -166,13 +169,22 @@ def train(
         UnknownNameError: A member is no recipe.
     """
     source = DataSource(str(data)) if isinstance(data, str | Path) else data
-    members = []
-    for member in recipes.compose(name).members:
+    members = recipes.compose(name).members
+    fields = {key: value for key, value in options.items() if key not in _OF_RUN}
+    trained = []
+    options = {key: value for key, value in options.items() if key in _OF_RUN}
+    own = {member: recipes.overrides_for(member, fields) for member in members}
+    if unused := [key for key in fields if not any(key in each for each in own.values())]:
+        raise DataError(f"{name} has no field {unused[0]}.")
+    for member in members:
         recipe = member if recipe_of is None else recipe_of(member)
         known = (features or {}).get(recipes.get(member).of_regions)
-        members.append(
-            runs.run(recipe, source, seed=seed, root=root, resume=resume, features=known, **options)
-        )
-    if len(members) == 1:
-        return members[0]
-    return Ensemble(name.removesuffix(recipes.RERANK), tuple(members))
+        trained.append(
+            runs.run(
+                recipe, source, seed=seed, root=root, resume=resume, features=known,
+                **options, **own[member],
+            )
+        )  # fmt: skip
+    if len(trained) == 1:
+        return trained[0]
+    return Ensemble(name.removesuffix(recipes.RERANK), tuple(trained))

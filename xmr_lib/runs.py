@@ -89,7 +89,7 @@ class Run(Retriever):
     @property
     def compares_vectors(self) -> bool:
         """Whether the model's score is a cosine of two vectors."""
-        return self.recipe.attention is None and self.recipe.similarity == "cosine"
+        return self.model.compares_vectors
 
     def score(self, images: Encoded, captions: Encoded) -> Tensor:
         """The model's similarity, `(n_images, n_captions)`."""
@@ -167,7 +167,7 @@ def run(
         changed = ", ".join(overrides or ["scale"])
         raise DataError(
             f"{changed} cannot be changed of a recipe that is already made: give its name "
-            f"({recipe.name!r}), or change it with dataclasses.replace."
+            f"({recipe.name!r}), or change it with recipe.replaced({changed}=…)."
         )
     distributed.join()
     source = DataSource(str(data)) if isinstance(data, str | Path) else data
@@ -265,11 +265,13 @@ def load(
             "or backbone differ. Train it again, or pass the data it was trained on."
         )
     vocabulary = Vocabulary.load(folder / "vocabulary.json")
-    tuned = load_backbone(features.backbone) if recipe.finetune_epochs else None
+    tuned = load_backbone(features.backbone) if recipe.training.finetune_epochs else None
     if tuned is not None:
         tuned.transform = features.transform
-    knowledge = Knowledge.load(folder, recipe, vocabulary)
-    model = models.build(recipe, len(vocabulary), features.stage_dims, tuned, knowledge)
+    knowledge = Knowledge()
+    if isinstance(recipe.model, models.SmfeaConfig):
+        knowledge = Knowledge.load(folder, recipe.model, vocabulary)
+    model = models.build(recipe.model, len(vocabulary), features.stage_dims, tuned, knowledge)
     training.load_weights(model, folder / "model.safetensors")
     try:
         history = pd.read_json(folder / "history.json")

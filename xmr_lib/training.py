@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -31,6 +32,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from xmr_lib import checkpoints, distributed, models
+from xmr_lib.configs import Config, MaybeNone, Several
 from xmr_lib.data.batches import Batch, Pairs, fetch, loader
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.feature_store import write_atomically
@@ -43,13 +45,52 @@ from xmr_lib.errors import DataError
 from xmr_lib.evaluation import Retrieval, evaluate
 from xmr_lib.language.knowledge import Knowledge
 from xmr_lib.losses import plateau
-from xmr_lib.recipes import Recipe
 from xmr_lib.similarity import Parts
+
+if TYPE_CHECKING:
+    from xmr_lib.recipes import Recipe
 
 # Whoever trains many runs shows one bar for all of them, and hides those of the epochs.
 _EPOCH_BARS: ContextVar[bool] = ContextVar("epoch_bars", default=True)
 
 SHOWN = ("i2t_r1", "t2i_r1", "i2t_r10", "t2i_r10", "rsum")  # of the metrics, in the history
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Config):
+    """How a model is trained."""
+
+    epochs: int = 36  # passes over the training captions
+    batch_size: Several = 128  # pairs in a batch
+    lr: float = 2e-4  # Adam's learning rate at the start
+    lr_drop_every: int = 15  # epochs after which the rate is multiplied by `lr_drop_factor`
+    lr_drop_factor: float = 0.1
+    warmup_epochs: MaybeNone = 0  # first epochs on all negatives, which keeps a run off the plateau
+    grad_clip: float = 2.0  # largest norm of the gradient of all parameters
+    vocabulary_threshold: int = 4  # words rarer in the training captions become `<unk>`
+    finetune_epochs: MaybeNone = 0  # epochs of a second stage that trains the CNN too
+    finetune_lr: float = 2e-5  # learning rate of the second stage
+
+    def lr_at(self, epoch: int, start: float | None = None) -> float:
+        """Learning rate of an epoch, the first being 0; `start` takes the place of `lr`.
+
+        >>> [TrainingConfig().lr_at(epoch) for epoch in (0, 14, 15)]
+        [0.0002, 0.0002, 2e-05]
+        """
+        drops = epoch // self.lr_drop_every
+        return (self.lr if start is None else start) * self.lr_drop_factor**drops
+
+
+# Learning rate schedules of the papers.
+SCHEDULES = {
+    "rfe-f30k": {"epochs": 36, "lr_drop_every": 15, "lr_drop_factor": 0.1},
+    "rfe-coco": {"epochs": 36, "lr_drop_every": 15, "lr_drop_factor": 1 / 1.2},
+    "vsepp": {"epochs": 30, "lr_drop_every": 15, "lr_drop_factor": 0.1},
+    "scan-f30k": {"epochs": 30, "lr_drop_every": 15, "lr_drop_factor": 0.1},
+    "scan-coco": {"epochs": 20, "lr": 5e-4, "lr_drop_every": 10, "lr_drop_factor": 0.1},
+    "smfea": {"epochs": 50, "lr_drop_every": 25, "lr_drop_factor": 0.1},
+    "cvse-coco": {"epochs": 30, "lr_drop_every": 15, "lr_drop_factor": 0.1},
+}
 
 
 @dataclass(frozen=True)
@@ -129,12 +170,14 @@ def train(
         DataError: The data, or the recipe with so many processes, cannot be trained on.
     """
     distributed.join()
-    distributed.check_batch_size(recipe.batch_size)
+    distributed.check_batch_size(recipe.training.batch_size)
     learn, select, report = three_parts(data)
-    vocabulary = Vocabulary.build(learn.captions, recipe.vocabulary_threshold)
+    vocabulary = Vocabulary.build(learn.captions, recipe.training.vocabulary_threshold)
     with distributed.main_first():  # the others find trees and concepts in the cache
-        knowledge = Knowledge.build(recipe, learn.captions, vocabulary)
-        nodes = knowledge.nodes(recipe, learn.captions)
+        knowledge, nodes = Knowledge(), None
+        if isinstance(recipe.model, models.SmfeaConfig):
+            knowledge = Knowledge.build(recipe.model, learn.captions, vocabulary)
+            nodes = knowledge.nodes(recipe.model, learn.captions)
     if distributed.is_main():
         _begin(folder, recipe, resume)
         vocabulary.save(folder / "vocabulary.json")
@@ -145,17 +188,17 @@ def train(
         recipe, vocabulary, learn, select, features, tuple(stage_dims), backbone, seed, nodes
     )
     set_seed(seed)
-    model = models.build(recipe, len(vocabulary), stage_dims, knowledge=knowledge)
+    model = models.build(recipe.model, len(vocabulary), stage_dims, knowledge=knowledge)
     model.fit_features(_features_to_fit(features, learn.rows))
     model.fit_nodes(setting.nodes)
     if number := PartialState().process_index:  # equal weights, but not equal random crops
         set_seed(seed + number)
-    history = _train_stage(setting, model, folder / "stage-1", recipe.epochs)
-    if recipe.finetune_epochs:
+    history = _train_stage(setting, model, folder / "stage-1", recipe.training.epochs)
+    if recipe.training.finetune_epochs:
         model.backbone = load_backbone(backbone).requires_grad_(True)
         model.backbone.transform = transform or model.backbone.transform
         history += _train_stage(
-            setting, model, folder / "stage-2", recipe.finetune_epochs, finetune=True
+            setting, model, folder / "stage-2", recipe.training.finetune_epochs, finetune=True
         )
     if distributed.is_main():
         write_atomically(folder / "history.json", json.dumps(history, indent=1).encode())
@@ -169,7 +212,7 @@ def _begin(folder: Path, recipe: Recipe, resume: bool) -> None:
     """Makes a run's folder, or clears it of epochs of another recipe: no going on with those."""
     folder.mkdir(parents=True, exist_ok=True)
     begun, wanted = folder / "recipe.json", json.dumps(recipe.to_json(), indent=1)
-    if not resume or (begun.is_file() and begun.read_text(encoding="utf-8") != wanted):
+    if not resume or (begun.is_file() and json.loads(begun.read_bytes()) != json.loads(wanted)):
         for name in ("stage-1", "stage-2"):
             shutil.rmtree(folder / name, ignore_errors=True)
     write_atomically(begun, wanted.encode())
@@ -204,10 +247,10 @@ def _train_stage(
     finetune: bool = False,
 ) -> list[dict]:
     """Trains all epochs of a stage, leaves its best weights in `model`, returns its history."""
-    recipe, progress = setting.recipe, checkpoints.Progress()
-    lr = recipe.finetune_lr if finetune else recipe.lr
+    config, progress = setting.recipe.training, checkpoints.Progress()
+    lr = config.finetune_lr if finetune else config.lr
     folder.mkdir(parents=True, exist_ok=True)
-    accelerator = _accelerator(recipe)
+    accelerator = _accelerator(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=lr)
     pictures = (
         PixelDataset(setting.train, train=True, backbone=model.backbone) if finetune else None
@@ -221,7 +264,7 @@ def _train_stage(
         accelerator.process_index,
         accelerator.num_processes,
     )
-    batches = loader(pairs, recipe.batch_size, setting.seed, workers=2 if finetune else 0)
+    batches = loader(pairs, config.batch_size, setting.seed, workers=2 if finetune else 0)
     order = batches.batch_sampler
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     # `pairs` share batches out already; Accelerate would leave out one that is not full.
@@ -237,12 +280,12 @@ def _train_stage(
     for epoch in range(progress.epoch, epochs):
         started = time.perf_counter()
         for part in (order, batches):  # the prepared loader would start again from epoch 0
-            part.set_epoch(epoch + (recipe.epochs if finetune else 0))
-        rate = recipe.lr_at(epoch, start=lr)
+            part.set_epoch(epoch + (config.epochs if finetune else 0))
+        rate = config.lr_at(epoch, start=lr)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        warm = epoch < recipe.warmup_epochs and not finetune
-        negatives = "all" if warm else recipe.negatives
+        warm = epoch < config.warmup_epochs and not finetune
+        negatives = "all" if warm else model.config.negatives
         row = {
             "epoch": epoch + 1,
             "stage": 2 if finetune else 1,
@@ -251,7 +294,7 @@ def _train_stage(
         }
         row |= train_epoch(
             wrapped, _shown(batches, f"epoch {epoch + 1}/{epochs}"), optimizer, accelerator,
-            recipe, negatives,
+            config.grad_clip, negatives,
         )  # fmt: skip
         if accelerator.is_main_process:
             metrics = test(model, setting.select, setting.features, setting.vocabulary).metrics()
@@ -273,7 +316,7 @@ def train_epoch(
     batches: Iterator[Batch] | DataLoader,
     optimizer: torch.optim.Optimizer,
     accelerator: Accelerator,
-    recipe: Recipe,
+    grad_clip: float,
     negatives: str | None = None,
 ) -> dict[str, float]:
     """One pass over the batches.
@@ -288,16 +331,17 @@ def train_epoch(
     model.train()
     totals: dict[str, torch.Tensor] = {}
     n_batches, bound = 0, 0.0
+    margin = accelerator.unwrap_model(model).config.margin
     for batch in batches:
         parts = model(batch, negatives)
         optimizer.zero_grad(set_to_none=True)
         accelerator.backward(parts["loss"])
-        accelerator.clip_grad_norm_(model.parameters(), recipe.grad_clip)
+        accelerator.clip_grad_norm_(model.parameters(), grad_clip)
         optimizer.step()
         for name, value in parts.items():
             totals[name] = totals.get(name, 0) + value.detach()
         n_batches += 1
-        bound += plateau(batch.n_pairs, recipe.margin)
+        bound += plateau(batch.n_pairs, margin)
     means = {name: float(total) / n_batches for name, total in totals.items()}
     if not np.isfinite(means["loss"]):
         raise DataError("The loss is not finite: lower the learning rate (lr).")
@@ -351,13 +395,9 @@ def _shown(batches: DataLoader, title: str) -> tqdm:
     return tqdm(batches, desc=title, leave=False, mininterval=0.5, disable=hidden)
 
 
-def _accelerator(recipe: Recipe) -> Accelerator:
+def _accelerator(model: models.RetrievalModel) -> Accelerator:
     """Device, precision, and how models are wrapped for several processes."""
-    # Parameters of SMFEA's trees get no gradient where neither a weight nor a loss uses them.
-    idle = not recipe.betas[1] or not (recipe.ce_weight or recipe.kl_weight)
-    wrapping = DistributedDataParallelKwargs(
-        find_unused_parameters=recipe.structure is not None and idle
-    )
+    wrapping = DistributedDataParallelKwargs(find_unused_parameters=model.has_idle_parameters)
     accelerator = Accelerator(mixed_precision=precision(), kwargs_handlers=[wrapping])
     checkpoints.register(accelerator)
     return accelerator

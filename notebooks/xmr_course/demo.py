@@ -61,7 +61,7 @@ def table(trained: dict[str, Run]) -> str:
 def draw(trained: dict[str, Run]) -> dict[str, figures.Figure]:
     """A training curve, the top answers of RFE in both directions, and trees of SMFEA."""
     rfe = trained["RFE"]
-    bound = plateau(rfe.recipe.batch_size, rfe.recipe.margin)
+    bound = plateau(rfe.recipe.training.batch_size, rfe.recipe.model.margin)
     return {
         "history": figures.plot_history(rfe.history, bound, "RFE on toy scenes"),
         "text_to_image": examples.text_to_image(rfe, N_QUERIES, TOP_K),

@@ -109,12 +109,12 @@ def predict_nodes(run: Run, data: CaptionedImages | None = None) -> NodePredicti
     """
     model, recipe, knowledge = require_trees(run), run.recipe, run.knowledge
     data = run.report if data is None else data
-    trees = trees_of(data.captions, recipe.tagger, recipe.parser)
+    trees = trees_of(data.captions, recipe.model.tagger, recipe.model.parser)
     found: dict[str, np.ndarray] = {}
     for chosen, image, caption in _structured(run, model, data):
         values = {"divergence": node_divergence(image, caption)}
         for side, structured in (("image", image), ("caption", caption)):
-            best = _most_likely(structured, recipe.null == "class")
+            best = _most_likely(structured, recipe.model.null == "class")
             values[side], values[f"{side}_confidence"] = best
         for name, value in values.items():  # each (b, 7)
             value = value.cpu().numpy()
@@ -126,7 +126,7 @@ def predict_nodes(run: Run, data: CaptionedImages | None = None) -> NodePredicti
         image_of_caption=data.image_of_caption,
         referral=trees,
         truth=knowledge.categories.labels(trees),
-        most_frequent=_most_frequent(knowledge.nodes(recipe, learn.captions)),
+        most_frequent=_most_frequent(knowledge.nodes(recipe.model, learn.captions)),
         **found,
     )
 
@@ -221,23 +221,22 @@ def contributions(run: Run, caption: int, data: CaptionedImages | None = None) -
     (seen,) = image_batches(image, run.features.inputs)
     ((_, read),) = caption_batches(run.vocabulary.encode([data.captions[caption]]))
     views = (model.image_views(seen.to(device)), model.caption_views(read.to(device)))
-    sides = []
+    sides, config = [], run.recipe.model
+    unit = config.fusion == "unit"
     for own, other, tree in (
         (*views, model.image_tree),
         (*views[::-1], model.text_tree),
     ):
         towards = l2norm(other.fused)[0] / torch.linalg.vector_norm(own.fused)
         embedding = own.structured.embedding
-        if own is views[1] and run.recipe.residual_text:
+        if own is views[1] and config.residual_text:
             embedding = embedding + own.instance
-        parts = dict(zip(("instance", "tree", "concepts"), run.recipe.betas, strict=True))
+        parts = dict(zip(("instance", "tree", "concepts"), config.betas, strict=True))
         values = {"instance": own.instance, "tree": embedding, "concepts": own.concepts}
         shares, scale = {}, {}
         for name, beta in parts.items():
             if beta:
-                length = (
-                    torch.linalg.vector_norm(values[name]) if run.recipe.fusion == "unit" else 1
-                )
+                length = torch.linalg.vector_norm(values[name]) if unit else 1
                 scale[name] = beta / length
                 shares[name] = float(scale[name] * values[name][0] @ towards)
         nodes = tree.embed.node_shares(own.structured.states.hidden)[0]  # (7, d)

@@ -177,7 +177,7 @@ def encoding(n: int) -> dict[str, float]:
     """Captions of Flickr30K's lengths through an untrained RFE of the paper's size."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    model = models.build(recipes.get("RFE", "paper"), VOCABULARY, STAGES)
+    model = models.build(recipes.get("RFE", "paper").model, VOCABULARY, STAGES)
     lengths = np.clip(rng.gamma(6, 2.05, n).astype(int), 2, 60) + 2
     starts = np.concatenate([[0], np.cumsum(lengths)])
     tokens = TokenizedCaptions(rng.integers(4, VOCABULARY, starts[-1]).astype(np.int32), starts)

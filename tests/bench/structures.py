@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -39,20 +38,20 @@ def bench_structures(batch: int = 128, steps: int = 4, repeats: int = 3) -> list
     with_trees = recipes.get("SMFEA", "paper")
 
     def step(recipe: Recipe) -> Callable[[], None]:
-        model = models.build(recipe, VOCABULARY, (2048,), knowledge=knowledge)
-        optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr)
+        model = models.build(recipe.model, VOCABULARY, (2048,), knowledge=knowledge)
+        optimizer = torch.optim.Adam(model.parameters(), lr=recipe.training.lr)
 
         def work() -> None:
             for _ in range(steps):
                 optimizer.zero_grad()
                 model(data)["loss"].backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.training.grad_clip)
                 optimizer.step()
 
         return work
 
     without = recipes.get("SMFEA w/o trees", "paper")
-    child_sum = replace(with_trees, cell="child_sum")
+    child_sum = with_trees.replaced(cell="child_sum")
     plain, ours, other = (
         seconds / steps
         for seconds in in_turns(step(without), step(with_trees), step(child_sum), repeats=repeats)

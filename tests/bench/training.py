@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +22,7 @@ from xmr_lib.encoders.backbone import Backbone, load_backbone, pool_stages, stag
 from xmr_lib.encoders.image import ImageEncoder
 from xmr_lib.errors import MissingDependencyError
 from xmr_lib.evaluation import evaluate_scores
-from xmr_lib.models import RetrievalModel
+from xmr_lib.models import DualConfig, RetrievalModel
 from xmr_lib.recipes import Recipe
 
 VOCABULARY = 8481  # of Flickr30K as the peers prepared it
@@ -79,8 +78,8 @@ def plain_step(model: RetrievalModel, recipe: Recipe, batch: Batch) -> Tensor:
     scores = image[order] @ text.T
     right = scores.diag()[:, None]
     eye = torch.eye(len(scores)) > 0.5
-    by_image = (recipe.margin + scores - right).clamp(min=0).masked_fill(eye, 0)
-    by_text = (recipe.margin + scores - right.T).clamp(min=0).masked_fill(eye, 0)
+    by_image = (recipe.model.margin + scores - right).clamp(min=0).masked_fill(eye, 0)
+    by_text = (recipe.model.margin + scores - right.T).clamp(min=0).masked_fill(eye, 0)
     return by_image.max(1)[0].sum() + by_text.max(0)[0].sum()
 
 
@@ -103,20 +102,20 @@ def bench_training(steps: int = 8, repeats: int = 3) -> list[Row]:
         ]
 
     vsepp = recipes.get("VSE++", "paper")
-    rich_images = replace(vsepp, max_stages=(1, 2, 3, 4))
+    rich_images = vsepp.replaced(max_stages=(1, 2, 3, 4))
     rfe = recipes.get("RFE", "paper")
     random, sorted_by_length = batches(pool=1), batches(pool=16)
 
     def epoch(recipe: Recipe, some: list[Batch], plain: bool = False) -> Callable[[], None]:
-        model = models.build(recipe, VOCABULARY, RESNET)
-        optimizer = torch.optim.Adam(model.parameters(), lr=recipe.lr)
+        model = models.build(recipe.model, VOCABULARY, RESNET)
+        optimizer = torch.optim.Adam(model.parameters(), lr=recipe.training.lr)
 
         def work() -> None:
             for batch in some:
                 optimizer.zero_grad()
                 loss = plain_step(model, recipe, batch) if plain else model(batch)["loss"]
                 loss.backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.grad_clip)
+                torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.training.grad_clip)
                 optimizer.step()
 
         return work
@@ -142,8 +141,8 @@ def bench_image_part(batch: int = 32, repeats: int = 5) -> list[Row]:
     """RFE's image side against VSE++'s from pixels on: CNN, pools, projection (RFE Table V)."""
     net = _photo_network()
     pixels = torch.rand(batch, 3, net.image_size, net.image_size)
-    one_pool = ImageEncoder(net.stage_dims, 1024)
-    all_pools = ImageEncoder(net.stage_dims, 1024, (4,), (1, 2, 3, 4))
+    one_pool = ImageEncoder(net.stage_dims, DualConfig())
+    all_pools = ImageEncoder(net.stage_dims, DualConfig(max_stages=(1, 2, 3, 4)))
     columns = stage_columns(net.stage_dims, "avg", 4)
 
     def vsepp() -> None:

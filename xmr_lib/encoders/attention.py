@@ -6,10 +6,15 @@ stands behind its last part is padding and never read.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from torch import Tensor, nn
 
 from xmr_lib.encoders.image import StandardisedInput
 from xmr_lib.encoders.text import word_mask
+
+if TYPE_CHECKING:
+    from xmr_lib.models.structured import SmfeaConfig
 
 
 def mean_part(parts: Tensor, mask: Tensor) -> Tensor:
@@ -89,27 +94,14 @@ def self_attention(parts: Tensor, mask: Tensor, scaled: bool = False) -> tuple[T
 class InstanceImageEncoder(StandardisedInput):
     """An image's regions as one vector `V^D` (SMFEA §3.1.1).
 
-    Args:
-        region_dim: Size of a region's features.
-        joint_dim: Size of the joint space.
-        standardise: As for `xmr_lib.encoders.image.ImageEncoder`.
-        attend_raw: Attention looks at the features as they came, as eq. 2 reads; by default the
-            regions are mapped to the joint space first, as §4.2 describes. The mapping is linear,
-            so only the weights differ.
-        scaled: See `attention_weights`.
+    Attention looks at the regions in the joint space, as §4.2 describes, or with `attend_raw` at
+    the features as they came, as eq. 2 reads. The mapping is linear, so only the weights differ.
     """
 
-    def __init__(
-        self,
-        region_dim: int,
-        joint_dim: int,
-        standardise: bool = False,
-        attend_raw: bool = False,
-        scaled: bool = False,
-    ) -> None:
-        super().__init__(region_dim, standardise)
-        self.fc = nn.Linear(region_dim, joint_dim)  # PyTorch's own start, as §4.2 says
-        self.attend_raw, self.scaled = attend_raw, scaled
+    def __init__(self, region_dim: int, config: SmfeaConfig) -> None:
+        super().__init__(region_dim, config.standardise)
+        self.fc = nn.Linear(region_dim, config.joint_dim)  # PyTorch's own start, as §4.2 says
+        self.attend_raw, self.scaled = config.attend_raw, config.attention_scale == "sqrt"
 
     def forward(self, regions: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
         """Padded regions to vectors.

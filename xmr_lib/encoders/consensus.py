@@ -5,11 +5,16 @@ SMFEA §3.2.3 takes this module over from CVSE (Wang et al. 2020) without repeat
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 
 from xmr_lib.distributed import Share
 from xmr_lib.similarity import l2norm
+
+if TYPE_CHECKING:
+    from xmr_lib.models.structured import SmfeaConfig
 
 SHARPNESS = 10.0  # of all softmaxes over concepts
 
@@ -50,15 +55,13 @@ class ConceptAttention(nn.Module):
 
     Args:
         dim: Size of the joint space.
-        batch_norm: Normalise both sides over the batch, as CVSE does.
     """
 
-    def __init__(self, dim: int, batch_norm: bool = True) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
 
-        def side() -> nn.Sequential:
-            norm = [nn.BatchNorm1d(dim)] if batch_norm else []
-            return nn.Sequential(nn.Linear(dim, dim), *norm, nn.Tanh())
+        def side() -> nn.Sequential:  # normalised over the batch, as in CVSE
+            return nn.Sequential(nn.Linear(dim, dim), nn.BatchNorm1d(dim), nn.Tanh())
 
         self.concepts, self.items, self.score = side(), side(), nn.Linear(dim, 1)
 
@@ -88,10 +91,8 @@ def _mapped(side: nn.Sequential, rows: Tensor, share: Share | None = None) -> Te
         return side(rows)
     for layer in side:
         if isinstance(layer, nn.BatchNorm1d):
-            rows = nn.functional.batch_norm(
-                rows, layer.running_mean, layer.running_var, layer.weight, layer.bias,
-                eps=layer.eps,
-            )  # fmt: skip
+            known = layer.running_mean, layer.running_var, layer.weight, layer.bias
+            rows = nn.functional.batch_norm(rows, *known, eps=layer.eps)
         else:
             rows = layer(rows)
     return rows
@@ -118,28 +119,17 @@ class Consensus(nn.Module):
     Args:
         vectors: Word vectors of the concepts `(n_concepts, word_dim)`.
         adjacency: Normalised, `(n_concepts, n_concepts)`.
-        joint_dim: Size of the joint space.
-        hidden: Size of the graph's first layer.
-        ratio: Share of a sentence's own concepts, see `mix_labels`.
-        batch_norm: See `ConceptAttention`.
+        config: Sizes, and the share of a sentence's own concepts (see `mix_labels`).
     """
 
-    def __init__(
-        self,
-        vectors: Tensor,
-        adjacency: Tensor,
-        joint_dim: int,
-        hidden: int = 512,
-        ratio: float = 0.35,
-        batch_norm: bool = True,
-    ) -> None:
+    def __init__(self, vectors: Tensor, adjacency: Tensor, config: SmfeaConfig) -> None:
         super().__init__()
-        self.ratio = ratio
+        self.ratio = config.concept_ratio
         self.register_buffer("vectors", vectors)
         self.register_buffer("adjacency", adjacency)
-        self.graph = ConceptGraph(vectors.shape[1], hidden, joint_dim)
-        self.image_attention = ConceptAttention(joint_dim, batch_norm)
-        self.text_attention = ConceptAttention(joint_dim, batch_norm)
+        self.graph = ConceptGraph(vectors.shape[1], config.concept_hidden, config.joint_dim)
+        self.image_attention = ConceptAttention(config.joint_dim)
+        self.text_attention = ConceptAttention(config.joint_dim)
 
     def concepts(self) -> Tensor:
         """All concepts in the joint space, unit vectors `(n_concepts, joint_dim)`."""

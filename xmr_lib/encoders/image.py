@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from xmr_lib.encoders.backbone import stage_columns
 from xmr_lib.similarity import Parts, l2norm
+
+if TYPE_CHECKING:
+    from xmr_lib.models.cross import ScanConfig
+    from xmr_lib.models.dual import DualConfig
 
 
 def rich_image_features(
@@ -32,15 +37,8 @@ def rich_image_features(
     >>> rich_image_features(pooled, (1, 1, 1, 1), avg_stages=(4,), max_stages=(4,))
     tensor([[0.8000, 0.6000]])
     """
-    return l2norm(join_stages(pooled, stage_dims, avg_stages, max_stages))
-
-
-def join_stages(
-    pooled: Tensor, stage_dims: Sequence[int], avg_stages: Sequence[int], max_stages: Sequence[int]
-) -> Tensor:
-    """Eq. 2 without its norm: the chosen pooled stages side by side, `(n, width)`."""
     chosen = [("max", stage) for stage in max_stages] + [("avg", stage) for stage in avg_stages]
-    return torch.cat([pooled[:, stage_columns(stage_dims, *c)] for c in chosen], dim=1)
+    return l2norm(torch.cat([pooled[:, stage_columns(stage_dims, *c)] for c in chosen], dim=1))
 
 
 class StandardisedInput(nn.Module):
@@ -58,17 +56,15 @@ class StandardisedInput(nn.Module):
         self.register_buffer("feature_scale", torch.ones(width))
 
     def fit_standardisation(self, features: Tensor) -> None:
-        """Learns mean and s.d. from features of the training images, `(n, width)`."""
+        """Fits mean and s.d. of the training images' features, `(n, width)`."""
         if not self.standardise:
             return
         spread = features.std(0, correction=0)
         self.feature_mean.copy_(features.mean(0))
-        self.feature_scale.copy_(
-            spread.where(spread > 1e-6, 1.0)
-        )  # constant channels: only centred
+        self.feature_scale.copy_(spread.where(spread > 1e-6, 1.0))  # constant: only centred
 
     def standardised(self, features: Tensor) -> Tensor:
-        """Features `(n, width)` as the network wants them."""
+        """Features `(n, width)`, standardised where that is asked for."""
         if not self.standardise:
             return features
         return (features - self.feature_mean) / self.feature_scale
@@ -86,61 +82,39 @@ def _projection(width: int, joint_dim: int) -> nn.Linear:
 class ImageEncoder(StandardisedInput):
     """Rich image representation and its projection to the joint space, `f^(I)` of RFE eqs. 7, 8.
 
+    Stages differ in size by orders of magnitude: without standardising, eq. 2's norm lets the
+    largest drown the rest.
+
     Args:
         stage_dims: Channels of C1…C4 of the backbone that the pooled features come from.
-        joint_dim: Size of the joint space.
-        avg_stages: Stages taken by average pooling; VSE++ takes C4 alone.
-        max_stages: Stages taken by max pooling.
-        standardise: Subtract the training set's mean and divide by its s.d., channel by channel,
-            before the parts are joined and normalised. Stages differ in size by orders of
-            magnitude; without this, eq. 2's norm lets the largest drown the rest.
-        absolute: Non-negative embeddings, for the order similarity.
-        normalise_features: Eq. 2's norm before the projection; the peers' path for precomputed
-            features leaves it out.
-        normalise: Unit vectors come out; VSE0's code leaves images as they are.
+        config: Which stages are taken, and the size of the joint space.
     """
 
-    def __init__(
-        self,
-        stage_dims: Sequence[int],
-        joint_dim: int,
-        avg_stages: Sequence[int] = (4,),
-        max_stages: Sequence[int] = (),
-        standardise: bool = False,
-        absolute: bool = False,
-        normalise_features: bool = True,
-        normalise: bool = True,
-    ) -> None:
-        super().__init__(2 * sum(stage_dims), standardise)
-        self.stage_dims, self.absolute = tuple(stage_dims), absolute
-        self.avg_stages, self.max_stages = tuple(avg_stages), tuple(max_stages)
-        self.normalise_features, self.normalise = normalise_features, normalise
+    def __init__(self, stage_dims: Sequence[int], config: DualConfig) -> None:
+        super().__init__(2 * sum(stage_dims), config.standardise)
+        self.stage_dims, self.absolute = tuple(stage_dims), config.similarity == "order"
+        self.avg_stages, self.max_stages = config.avg_stages, config.max_stages
         width = sum(stage_dims[s - 1] for s in (*self.avg_stages, *self.max_stages))
-        self.fc = _projection(width, joint_dim)
+        self.fc = _projection(width, config.joint_dim)
 
     def forward(self, pooled: Tensor) -> Tensor:
         """Pooled stages `(n, 2 * sum(stage_dims))` to unit vectors `(n, joint_dim)`."""
-        join = rich_image_features if self.normalise_features else join_stages
         pooled = self.standardised(pooled)
-        features = join(pooled, self.stage_dims, self.avg_stages, self.max_stages)
-        embedded = self.fc(features)  # (n, joint_dim)
-        if self.normalise:
-            embedded = l2norm(embedded)
+        features = rich_image_features(pooled, self.stage_dims, self.avg_stages, self.max_stages)
+        return self.embed(features)
+
+    def embed(self, features: Tensor) -> Tensor:
+        """Joined features `(n, width)` to unit vectors `(n, joint_dim)`."""
+        embedded = l2norm(self.fc(features))
         return embedded.abs() if self.absolute else embedded
 
 
 class RegionEncoder(StandardisedInput):
-    """Regions in the joint space, for models that compare them with words (SCAN §3.2).
+    """Regions in the joint space, for models that compare them with words (SCAN §3.2)."""
 
-    Args:
-        region_dim: Size of a region's features.
-        joint_dim: Size of the joint space.
-        standardise: As for `ImageEncoder`.
-    """
-
-    def __init__(self, region_dim: int, joint_dim: int, standardise: bool = False) -> None:
-        super().__init__(region_dim, standardise)
-        self.fc = _projection(region_dim, joint_dim)
+    def __init__(self, region_dim: int, config: ScanConfig) -> None:
+        super().__init__(region_dim, config.standardise)
+        self.fc = _projection(region_dim, config.space)
 
     def forward(self, regions: Tensor, counts: Tensor) -> Parts:
         """Padded regions `(n, n_regions, region_dim)` and how many are real, to unit vectors."""

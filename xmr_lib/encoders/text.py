@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +10,13 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from xmr_lib.similarity import Parts, l2norm
 
+if TYPE_CHECKING:
+    from xmr_lib.models.base import ModelConfig
+    from xmr_lib.models.cross import ScanConfig
+    from xmr_lib.models.dual import DualConfig
+
 WordPooling = Literal["avg", "max"]
+TextNorm = Literal["parts", "after"]
 
 
 def word_mask(lengths: Tensor, width: int) -> Tensor:
@@ -44,9 +50,7 @@ def pool_words(words: Tensor, mask: Tensor, how: WordPooling = "avg") -> Tensor:
     return words.masked_fill(~mask, 0).sum(1) / mask.sum(1)
 
 
-def rich_text_features(
-    context: Tensor, words: Tensor | None, norm: Literal["parts", "after"] = "parts"
-) -> Tensor:
+def rich_text_features(context: Tensor, words: Tensor | None, norm: TextNorm = "parts") -> Tensor:
     """Joins a caption's context with its pooled words (RFE eq. 6).
 
     Args:
@@ -67,56 +71,38 @@ def rich_text_features(
     return torch.cat([l2norm(part) for part in parts], dim=1)
 
 
-class TextEncoder(nn.Module):
-    """Rich text representation and its projection to the joint space, `f^(T)` of RFE eqs. 7, 8.
+class EmbeddedWords(nn.Module):
+    """Word embeddings and a GRU over them: what the text side of every model begins with."""
 
-    Args:
-        vocabulary_size: Number of words, with the four special ones.
-        word_dim: Size of a word embedding.
-        rnn_dim: Size of a GRU state.
-        joint_dim: Size of the joint space.
-        bidirectional: biGRU whose final states are summed (eqs. 4 and 5), else a GRU's last state.
-        word_pooling: How word embeddings join in; None leaves them out (VSE++, avg-4-BiGRU).
-        norm: See `rich_text_features`.
-        project: A fully connected layer maps `T_fea` to the joint space. VSE++ has none: its GRU
-            state is the embedding.
-        layers: GRU layers.
-        absolute: Non-negative embeddings, for the order similarity.
-    """
-
-    def __init__(
-        self,
-        vocabulary_size: int,
-        word_dim: int,
-        rnn_dim: int,
-        joint_dim: int,
-        bidirectional: bool = False,
-        word_pooling: WordPooling | None = None,
-        norm: Literal["parts", "after"] = "parts",
-        project: bool = True,
-        layers: int = 1,
-        absolute: bool = False,
-    ) -> None:
+    def __init__(self, vocabulary_size: int, config: ModelConfig) -> None:
         super().__init__()
-        if not project and (word_pooling is not None or rnn_dim != joint_dim):
-            raise ValueError("without projection the GRU state itself must be the joint embedding")
-        self.word_pooling, self.norm, self.absolute = word_pooling, norm, absolute
-        self.embed = nn.Embedding(vocabulary_size, word_dim)
+        self.embed = nn.Embedding(vocabulary_size, config.word_dim)
         nn.init.uniform_(self.embed.weight, -0.1, 0.1)
-        self.rnn = nn.GRU(word_dim, rnn_dim, layers, batch_first=True, bidirectional=bidirectional)
-        width = rnn_dim + (word_dim if word_pooling else 0)
-        self.fc = nn.Linear(width, joint_dim) if project else None
+        self.rnn = nn.GRU(
+            config.word_dim, config.rnn_dim, batch_first=True, bidirectional=config.bidirectional
+        )
+
+
+class TextEncoder(EmbeddedWords):
+    """Rich text representation and its projection to the joint space, `f^(T)` of RFE eqs. 7, 8."""
+
+    def __init__(self, vocabulary_size: int, config: DualConfig) -> None:
+        super().__init__(vocabulary_size, config)
+        self.word_pooling, self.norm = config.word_pooling, config.norm
+        self.absolute = config.similarity == "order"
+        width = config.rnn_dim + (config.word_dim if config.word_pooling else 0)
+        self.fc = nn.Linear(width, config.joint_dim) if config.project_text else None
 
     def context(self, words: Tensor, lengths: Tensor) -> Tensor:
         """Final GRU states, forward and backward summed (RFE eqs. 4 and 5), `(n, rnn_dim)`.
 
         Args:
             words: Word embeddings `(n, n_words, word_dim)`.
-            lengths: Words of each caption `(n,)`; what lies behind them is never read.
+            lengths: Words of each caption `(n,)`; what stands behind them is never read.
         """
         packed = pack_padded_sequence(words, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        _, final = self.rnn(packed)  # (layers * directions, n, rnn_dim)
-        return final[-2] + final[-1] if self.rnn.bidirectional else final[-1]
+        _, final = self.rnn(packed)  # (directions, n, rnn_dim)
+        return final.sum(0)
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Token ids `(n, n_words)` and lengths `(n,)` to unit vectors `(n, joint_dim)`."""
@@ -143,57 +129,46 @@ def mean_of_directions(states: Tensor) -> Tensor:
     return (forward + backward) / 2
 
 
-class WordEncoder(nn.Module):
-    """Words in their context, for models that compare words with regions (SCAN §3.2, SCAN-RFE).
-
-    Args:
-        vocabulary_size: Number of words, with the four special ones.
-        word_dim: Size of a word embedding.
-        rnn_dim: Size of a GRU state.
-        joint_dim: Size of the joint space.
-        bidirectional: Mean of the states of both directions at each word, else a GRU's states.
-        rich: SCAN-RFE (RFE §IV-C): the word's embedding joins its context, and a fully connected
-            layer maps both to the joint space; without such a layer where the joint space is
-            exactly as large as both together.
-        norm: See `rich_text_features`; with "parts" context and embedding have an equal say.
-        normalise: Unit vectors come out.
-    """
-
-    def __init__(
-        self,
-        vocabulary_size: int,
-        word_dim: int,
-        rnn_dim: int,
-        joint_dim: int,
-        bidirectional: bool = True,
-        rich: bool = False,
-        norm: Literal["parts", "after"] = "parts",
-        normalise: bool = True,
-    ) -> None:
-        super().__init__()
-        if not rich and rnn_dim != joint_dim:
-            raise ValueError("without an embedding beside it, the GRU state is the joint vector")
-        self.rich, self.norm, self.normalise = rich, norm, normalise
-        self.embed = nn.Embedding(vocabulary_size, word_dim)
-        nn.init.uniform_(self.embed.weight, -0.1, 0.1)
-        self.rnn = nn.GRU(word_dim, rnn_dim, batch_first=True, bidirectional=bidirectional)
-        width = rnn_dim + word_dim
-        self.fc = nn.Linear(width, joint_dim) if rich and width != joint_dim else None
+class WordStates(EmbeddedWords):
+    """Words in their context: a biGRU's mean state at each word, or a GRU's state."""
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Parts:
-        """Token ids `(n, n_words)` and lengths `(n,)` to the words that are there."""
-        embedded = self.embed(tokens)  # (n, n_words, word_dim)
+        """Token ids `(n, n_words)` and lengths `(n,)` to one state a word, of any length."""
+        return self.states(self.embed(tokens), lengths)
+
+    def states(self, embedded: Tensor, lengths: Tensor) -> Parts:
+        """States from word embeddings `(n, n_words, word_dim)`."""
         packed = pack_padded_sequence(
             embedded, lengths.cpu(), batch_first=True, enforce_sorted=False
         )
         states, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
         if self.rnn.bidirectional:
             states = mean_of_directions(states)  # (n, longest, rnn_dim)
-        words = Parts.from_padded(states, lengths)
+        return Parts.from_padded(states, lengths)
+
+
+class WordEncoder(WordStates):
+    """Words as unit vectors, for models that compare words with regions (SCAN §3.2, SCAN-RFE).
+
+    For SCAN-RFE (RFE §IV-C) a word's embedding joins its state, and a layer maps both to the joint
+    space; there is no such layer where the joint space is exactly as large as both together.
+    """
+
+    def __init__(self, vocabulary_size: int, config: ScanConfig) -> None:
+        super().__init__(vocabulary_size, config)
+        self.rich, self.norm = config.rich_words is not None, config.norm
+        width = config.rnn_dim + config.word_dim
+        mapped = self.rich and width != config.space
+        self.fc = nn.Linear(width, config.space) if mapped else None
+
+    def forward(self, tokens: Tensor, lengths: Tensor) -> Parts:
+        """Token ids `(n, n_words)` and lengths `(n,)` to unit vectors of the words."""
+        embedded = self.embed(tokens)  # (n, n_words, word_dim)
+        words = self.states(embedded, lengths)
         vectors = words.flat  # (words of all captions, rnn_dim)
         if self.rich:
-            own = Parts.from_padded(embedded[:, : states.shape[1]], lengths).flat
+            own = Parts.from_padded(embedded, lengths).flat
             vectors = rich_text_features(vectors, own, self.norm)
         if self.fc is not None:
             vectors = self.fc(vectors)
-        return Parts(l2norm(vectors) if self.normalise else vectors, words.starts)
+        return Parts(l2norm(vectors), words.starts)

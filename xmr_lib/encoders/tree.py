@@ -14,12 +14,15 @@ A chain and a linear tree over the same seven places are the paper's comparison 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 
 from xmr_lib.similarity import l2norm
+
+if TYPE_CHECKING:
+    from xmr_lib.models.structured import SmfeaConfig
 
 Structure = Literal["tree", "chain", "linear"]
 Cell = Literal["printed", "child_sum"]
@@ -284,34 +287,24 @@ class Structured:
 class StructuredEncoder(nn.Module):
     """VCS-tree or TCS-tree: instance vectors to states, categories and an embedding.
 
+    With `node_input="unit"` instance vectors are scaled to entries of size 1 (root mean square)
+    first. Without it they grow until gates and states sit at their ends, where nothing is learnt.
+
     Args:
-        dim: Size of instance vectors and of the joint space.
-        node_dim: Size of a hidden state.
+        config: The structure, its cell and the sizes.
         n_fragments: Categories of the leaves.
         n_relations: Categories of the other nodes.
-        structure: "tree", "chain" or "linear".
-        cell: The tree's cell, see `TernaryTree`.
-        unit_input: Instance vectors are scaled to entries of size 1 (root mean square) first.
-            Without it they grow until gates and states sit at their ends, where nothing is learnt.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        node_dim: int,
-        n_fragments: int,
-        n_relations: int,
-        structure: Structure = "tree",
-        cell: Cell = "printed",
-        unit_input: bool = False,
-    ) -> None:
+    def __init__(self, config: SmfeaConfig, n_fragments: int, n_relations: int) -> None:
         super().__init__()
-        self.unit_input = unit_input
+        dim, node_dim = config.joint_dim, config.node_dim
+        self.unit_input = config.node_input == "unit"
         self.inputs = NodeInputs(dim)
-        if structure == "tree":
-            self.structure = TernaryTree(dim, node_dim, cell)
+        if config.structure == "tree":
+            self.structure = TernaryTree(dim, node_dim, config.cell)
         else:
-            self.structure = {"chain": Chain, "linear": LinearTree}[structure](dim, node_dim)
+            self.structure = {"chain": Chain, "linear": LinearTree}[config.structure](dim, node_dim)
         self.classifier = NodeClassifier(node_dim, n_fragments, n_relations)
         self.embed = TreeEmbedding(node_dim, dim)
 
@@ -321,7 +314,6 @@ class StructuredEncoder(nn.Module):
             instance = l2norm(instance) * instance.shape[1] ** 0.5
         states = self.structure(self.inputs(instance))
         hidden = states.hidden  # (n, 7, h)
-        return Structured(
-            self.classifier.fragment_scores(hidden), self.classifier.relation_scores(hidden),
-            self.embed(hidden), states,
-        )  # fmt: skip
+        classify = self.classifier
+        fragments, relations = classify.fragment_scores(hidden), classify.relation_scores(hidden)
+        return Structured(fragments, relations, self.embed(hidden), states)

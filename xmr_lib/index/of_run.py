@@ -293,7 +293,7 @@ class RunIndex:
 
     def _load(self, exact: ExactIndex, side: Side, names: list[str], rows: np.ndarray) -> None:
         """Encodes items of the data set and puts them in, batch by batch."""
-        whole = any(member.recipe.transductive_labels for member in self.run.runs)
+        whole = any(member.model.transductive for member in self.run.runs)
         size = len(rows) if whole and side == "captions" else _BATCH
         bar = tqdm(total=len(names), initial=len(names) - len(rows), desc=f"index {side}",
                    disable=not len(rows), leave=False)  # fmt: skip

@@ -25,7 +25,7 @@ from xmr_lib.language.trees import trees_of
 from xmr_lib.language.word_vectors import caption_vectors, load_glove
 
 if TYPE_CHECKING:
-    from xmr_lib.recipes import Recipe
+    from xmr_lib.models.structured import SmfeaConfig
 
 VERSION = 4  # to be raised whenever tagging or the choice of concepts changes
 _CATEGORIES, _CONCEPTS, _VECTORS = "categories.json", "concepts.npz", "concept_vectors.npy"
@@ -49,11 +49,13 @@ class Knowledge:
     word_concepts: np.ndarray | None = None
 
     @classmethod
-    def build(cls, recipe: Recipe, captions: Sequence[str], vocabulary: Vocabulary) -> Knowledge:
+    def build(
+        cls, config: SmfeaConfig, captions: Sequence[str], vocabulary: Vocabulary
+    ) -> Knowledge:
         """What a recipe needs, from training captions only.
 
         Args:
-            recipe: Says which dictionaries, how large, by which tagger and parser.
+            config: Says which dictionaries, how large, by which tagger and parser.
             captions: The training captions.
             vocabulary: The run's words.
 
@@ -61,33 +63,33 @@ class Knowledge:
             DataError: A backend or a file that the recipe names cannot be used.
         """
         found = cls()
-        if recipe.structure:
-            trees = trees_of(captions, recipe.tagger, recipe.parser)
-            categories = Categories.build(trees, recipe.n_fragments, recipe.n_relations)
+        if config.structure:
+            trees = trees_of(captions, config.tagger, config.parser)
+            categories = Categories.build(trees, config.n_fragments, config.n_relations)
             found = cls(categories)
-        if not recipe.uses_concepts:
+        if not config.uses_concepts:
             return found
-        if recipe.concept_files:
-            concepts, vectors = load_peer_concepts(Path(recipe.concept_files).expanduser())
+        if config.concept_files:
+            concepts, vectors = load_peer_concepts(Path(config.concept_files).expanduser())
         else:
-            concepts = _concepts_of(captions, recipe.tagger, recipe.n_concepts)
+            concepts = _concepts_of(captions, config.tagger, config.n_concepts)
             vectors = caption_vectors(captions, concepts.forms, len(concepts))
-        if recipe.word_vectors:
-            vectors = load_glove(Path(recipe.word_vectors).expanduser(), concepts.words)
+        if config.word_vectors:
+            vectors = load_glove(Path(config.word_vectors).expanduser(), concepts.words)
         return cls(found.categories, concepts, vectors, concepts.word_concepts(vocabulary))
 
-    def require(self, recipe: Recipe) -> None:
+    def require(self, config: SmfeaConfig) -> None:
         """Raises a `DataError` where a recipe uses what is not here."""
-        if recipe.structure and self.categories is None:
-            raise DataError(f"{recipe.name} needs node categories: see Knowledge.build.")
-        if recipe.uses_concepts and self.concepts is None:
-            raise DataError(f"{recipe.name} needs concepts: see Knowledge.build.")
+        if config.structure and self.categories is None:
+            raise DataError("This model needs node categories: see Knowledge.build.")
+        if config.uses_concepts and self.concepts is None:
+            raise DataError("This model needs concepts: see Knowledge.build.")
 
-    def nodes(self, recipe: Recipe, captions: Sequence[str]) -> np.ndarray | None:
+    def nodes(self, config: SmfeaConfig, captions: Sequence[str]) -> np.ndarray | None:
         """Categories of the captions' referral trees `(n, 7)`; None for recipes without trees."""
         if self.categories is None:
             return None
-        return self.categories.labels(trees_of(captions, recipe.tagger, recipe.parser))
+        return self.categories.labels(trees_of(captions, config.tagger, config.parser))
 
     def save(self, folder: Path) -> None:
         """Writes what is there into a run's folder."""
@@ -98,14 +100,14 @@ class Knowledge:
             np.save(folder / _VECTORS, self.vectors)
 
     @classmethod
-    def load(cls, folder: Path, recipe: Recipe, vocabulary: Vocabulary) -> Knowledge:
+    def load(cls, folder: Path, config: SmfeaConfig, vocabulary: Vocabulary) -> Knowledge:
         """Reads what `save` wrote, as far as the recipe uses it.
 
         Raises:
             DataError: A file is missing or damaged.
         """
-        categories = Categories.load(folder / _CATEGORIES) if recipe.structure else None
-        if not recipe.uses_concepts:
+        categories = Categories.load(folder / _CATEGORIES) if config.structure else None
+        if not config.uses_concepts:
             return cls(categories)
         concepts = Concepts.load(folder / _CONCEPTS)
         try:

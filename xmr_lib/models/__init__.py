@@ -8,28 +8,35 @@ from torch import nn
 
 from xmr_lib.errors import DataError
 from xmr_lib.language.knowledge import Knowledge
-from xmr_lib.models.base import RetrievalModel
-from xmr_lib.models.cross import CrossAttentionModel
-from xmr_lib.models.dual import DualEncoder
-from xmr_lib.models.structured import StructuredModel
-from xmr_lib.recipes import Recipe
+from xmr_lib.models.base import ModelConfig, RetrievalModel
+from xmr_lib.models.cross import CrossAttentionModel, ScanConfig
+from xmr_lib.models.dual import DualConfig, DualEncoder
+from xmr_lib.models.structured import SmfeaConfig, StructuredModel
 
 __all__ = [
-    "CrossAttentionModel", "DualEncoder", "RetrievalModel", "StructuredModel", "build",
-]  # fmt: skip
+    "CrossAttentionModel",
+    "DualConfig",
+    "DualEncoder",
+    "ModelConfig",
+    "RetrievalModel",
+    "ScanConfig",
+    "SmfeaConfig",
+    "StructuredModel",
+    "build",
+]
 
 
 def build(
-    recipe: Recipe,
+    config: ModelConfig,
     vocabulary_size: int,
     stage_dims: Sequence[int],
     backbone: nn.Module | None = None,
     knowledge: Knowledge | None = None,
 ) -> RetrievalModel:
-    """The untrained model of a recipe.
+    """The untrained model of a configuration.
 
     Args:
-        recipe: What to build.
+        config: What to build.
         vocabulary_size: Number of words.
         stage_dims: Channels of the backbone's C1…C4; for models of regions the one size of a
             region's features.
@@ -39,11 +46,11 @@ def build(
     Raises:
         DataError: A model of regions is to train a backbone, or SMFEA's knowledge is missing.
     """
-    if not recipe.of_regions:
-        return DualEncoder(recipe, vocabulary_size, stage_dims, backbone)
+    if isinstance(config, DualConfig):
+        return DualEncoder(config, vocabulary_size, stage_dims, backbone)
     if backbone is not None:
-        raise DataError(f"{recipe.name} looks at regions, whose CNN stays frozen: no fine-tuning.")
+        raise DataError("The CNN of models that look at regions stays frozen: no fine-tuning.")
     (region_dim,) = stage_dims
-    if recipe.self_attention:
-        return StructuredModel(recipe, vocabulary_size, region_dim, knowledge or Knowledge())
-    return CrossAttentionModel(recipe, vocabulary_size, region_dim)
+    if isinstance(config, SmfeaConfig):
+        return StructuredModel(config, vocabulary_size, region_dim, knowledge or Knowledge())
+    return CrossAttentionModel(config, vocabulary_size, region_dim)

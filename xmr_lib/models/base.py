@@ -3,27 +3,78 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from torch import Tensor, nn
 
+from xmr_lib.configs import Config, Margin
 from xmr_lib.data.batches import Batch
+from xmr_lib.errors import DataError
 from xmr_lib.losses import Negatives, triplet_loss
-from xmr_lib.recipes import Recipe
 from xmr_lib.similarity import Encoded
 
 
-class RetrievalModel(nn.Module, ABC):
-    """What every model offers: encode both sides, score them, and a loss of named parts."""
+@dataclass(frozen=True)
+class ModelConfig(Config):
+    """What all models are made of."""
 
-    recipe: Recipe
+    of_regions: ClassVar[bool] = True  # or of features pooled over the whole image
+
+    standardise: bool = False  # image features are standardised by the training set
+    bidirectional: bool = False  # a biGRU, or a GRU that reads forward only
+    word_dim: int = 300  # size of a word embedding
+    rnn_dim: int = 1024  # size of a GRU state
+    joint_dim: int = 1024  # size of the joint space
+    margin: Margin = 0.2  # `mg` of RFE eqs. 7 and 8
+    negatives: Negatives = "hardest"  # in the batch, or "all"
+    mask_same_image: bool = True  # an image's other captions are no negatives; in VSE++ they are
+
+    def _require_state_as_embedding(self) -> None:
+        if self.rnn_dim != self.joint_dim:
+            raise DataError(
+                "This model takes its GRU state as embedding: "
+                f"rnn_dim ({self.rnn_dim}) and joint_dim ({self.joint_dim}) must be equal."
+            )
+
+
+# What changes with the scale. Standardising is not in the papers, and off at their scale.
+SCALES = {
+    "toy": {"word_dim": 64, "rnn_dim": 128, "joint_dim": 128, "standardise": True}
+    | {"epochs": 12, "lr": 2e-3, "lr_drop_every": 8, "lr_drop_factor": 0.2, "warmup_epochs": 1}
+    | {"vocabulary_threshold": 2},
+    "laptop": {"rnn_dim": 384, "joint_dim": 384, "standardise": True}
+    | {"epochs": 9, "lr": 5e-4, "lr_drop_every": 7, "lr_drop_factor": 0.2, "warmup_epochs": 1},
+    "paper": {},
+}
+
+
+class RetrievalModel(nn.Module, ABC):
+    """What every model offers: encode both sides, score them, and a loss of named parts.
+
+    Attributes:
+        config: What it is made of.
+        backbone: The CNN, where it is trained too; batches then carry pixels.
+        compares_vectors: Whether a score is the cosine of one vector an item.
+        transductive: Whether a caption's vector depends on the captions encoded with it.
+    """
+
+    config: ModelConfig
     backbone: nn.Module | None
+    compares_vectors: bool = True
+    transductive: bool = False
+
+    @property
+    def has_idle_parameters(self) -> bool:
+        """Whether some parameters get no gradient."""
+        return False
 
     def fit_features(self, features: Tensor) -> None:
-        """Learns from the training images' features what is no weight (standardisation)."""
+        """Fits the mean and s.d. of the training images' features; these are not trained."""
 
     def fit_nodes(self, nodes: np.ndarray | None) -> None:
-        """Learns from the categories of the training captions' trees what is only a start."""
+        """Starts the node classifiers with the categories' frequencies in the training captions."""
 
     @abstractmethod
     def encode_images(self, batch: Batch) -> Encoded:
@@ -42,7 +93,7 @@ class RetrievalModel(nn.Module, ABC):
 
         Args:
             batch: Matching pairs.
-            negatives: Takes the place of the recipe's during warm-up.
+            negatives: Takes the place of the config's during warm-up.
 
         Returns:
             Named parts of the objective and, as "loss", their sum.
@@ -69,11 +120,10 @@ class RetrievalModel(nn.Module, ABC):
     def ranking_loss(
         self, scores: Tensor, batch: Batch, negatives: Negatives | None = None
     ) -> dict[str, Tensor]:
-        """The triplet loss of scores `(B, B)`, with the recipe's margin and negatives."""
-        same_image = batch.same_image if self.recipe.mask_same_image else None
-        return triplet_loss(
-            scores, self.recipe.margin, negatives or self.recipe.negatives, same_image
-        )
+        """The triplet loss of scores `(B, B)`, with the config's margin and negatives."""
+        config = self.config
+        same_image = batch.same_image if config.mask_same_image else None
+        return triplet_loss(scores, config.margin, negatives or config.negatives, same_image)
 
     def forward(self, batch: Batch, negatives: Negatives | None = None) -> dict[str, Tensor]:
         """`loss`, under the name that data-parallel wrappers call."""

@@ -3,22 +3,85 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from xmr_lib.configs import Several, Share, Weight
 from xmr_lib.data.batches import Batch
 from xmr_lib.encoders.attention import InstanceImageEncoder, self_attention
 from xmr_lib.encoders.consensus import Consensus
-from xmr_lib.encoders.text import WordEncoder, word_mask
-from xmr_lib.encoders.tree import Structured, StructuredEncoder
+from xmr_lib.encoders.text import WordStates, word_mask
+from xmr_lib.encoders.tree import Cell, Structure, Structured, StructuredEncoder
 from xmr_lib.errors import DataError
 from xmr_lib.language.knowledge import Knowledge
+from xmr_lib.language.parsing import PARSERS
+from xmr_lib.language.tagging import TAGGERS
 from xmr_lib.losses import Negatives, divergence, node_cross_entropy, node_divergence
-from xmr_lib.models.base import RetrievalModel
-from xmr_lib.recipes import Recipe
+from xmr_lib.models import base
+from xmr_lib.models.base import ModelConfig, RetrievalModel
 from xmr_lib.similarity import Encoded, cosine_similarity, l2norm
+
+
+@dataclass(frozen=True)
+class SmfeaConfig(ModelConfig):
+    """What SMFEA and CVSE are made of; the defaults are SMFEA's."""
+
+    bidirectional: bool = True
+    # Self-attention over regions and words (SMFEA eqs. 1-3)
+    attention_scale: Literal["sqrt", "printed"] = "sqrt"  # divide products by the root of the size
+    attend_raw: bool = False  # attention looks at regions before they are mapped
+    # Trees (SMFEA eqs. 5-14)
+    structure: Structure | None = "tree"  # of the seven places (SMFEA Table 7); None: no trees
+    cell: Cell = "printed"  # "printed" as eq. 10 stands, "child_sum" after Tai et al. 2015
+    node_dim: int = 128  # size of a node's hidden state
+    node_input: Literal["unit", "printed"] = "unit"  # "unit" scales inputs to entries of size 1
+    node_bias: Literal["frequency", "printed"] = "frequency"  # what node classifiers start from
+    residual_text: bool = False  # S^T also adds the sentence's own vector, as the text says
+    null: Literal["ignore", "class"] = "ignore"  # no cross-entropy for empty places, or a category
+    n_fragments: int = 1440  # fragments in the dictionary, the most frequent ones
+    n_relations: int = 247  # relations in the dictionary
+    tagger: Annotated[str, TAGGERS] = "hanta"  # which backend tags words
+    parser: Annotated[str, PARSERS] = "chunk"  # which backend parses sentences
+    # Fusion and losses (SMFEA eqs. 15-20)
+    betas: tuple[float, float, float] = (0.6, 0.2, 0.2)  # of instance, tree and concepts
+    fusion: Literal["unit", "printed"] = "unit"  # "unit" gives parts length one before weighting
+    ce_weight: Weight = 1.0  # of the nodes' cross-entropy in eq. 20
+    kl_weight: Weight = 1.0  # of the divergence between the two trees in eq. 20
+    node_reduction: Literal["mean", "sum"] = "mean"  # of both losses, over a batch's pairs
+    rank_weights: tuple[float, float, float] = (1.0, 0.0, 0.0)  # of fused, instance, concepts
+    # Concepts (SMFEA §3.2.3, CVSE)
+    n_concepts: Several = 300  # the most frequent nouns, adjectives and verbs, 7:2:1
+    concept_hidden: int = 512  # size of the graph's first layer
+    concept_ratio: Share = 0.35  # share of a sentence's own concepts in its attention over them
+    concept_kl_weight: Weight = 0.0  # of the divergence between both sides' attention
+    word_vectors: str = ""  # GloVe file; "" derives vectors from the training captions
+    concept_files: str = ""  # folder of CVSE's own files; "" uses the training captions
+    transductive_labels: bool = False  # a sentence's concepts are completed by similar sentences
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require_state_as_embedding()
+        asked = {"betas": self.betas[1], "ce_weight": self.ce_weight, "kl_weight": self.kl_weight}
+        if self.structure is None and any(asked.values()):
+            name = next(name for name, weight in asked.items() if weight)
+            raise DataError(f"{name} asks for trees, but there are none: set structure='tree'.")
+
+    @property
+    def uses_concepts(self) -> bool:
+        """Whether consensus concepts take part in the embedding or in a loss."""
+        return self.betas[2] > 0 or self.rank_weights[2] > 0 or self.concept_kl_weight > 0
+
+
+SCALES = {
+    "toy": base.SCALES["toy"]
+    | {"epochs": 8, "lr_drop_every": 6, "node_dim": 64, "concept_hidden": 128},
+    "laptop": base.SCALES["laptop"]
+    | {"rnn_dim": 256, "joint_dim": 256, "concept_hidden": 256, "epochs": 6, "lr_drop_every": 4},
+    "paper": {},
+}
 
 
 def fuse(
@@ -56,8 +119,8 @@ class Views:
     Attributes:
         instance: `V^D` or `S^D`, `(b, d)`.
         attention: Weights of regions or words that made it, `(b, n_parts)`, zero on padding.
-        structured: Tree (or chain) of each item; None where the recipe has none.
-        concepts: `V^C` or `S^C`, `(b, d)`; None where the recipe has none.
+        structured: Tree (or chain) of each item; None where the config has none.
+        concepts: `V^C` or `S^C`, `(b, d)`; None where the config has none.
         concept_weights: Attention over the concepts, `(b, n_concepts)`.
         fused: `V^F` or `S^F`, `(b, d)`.
     """
@@ -74,67 +137,62 @@ class StructuredModel(RetrievalModel):
     """SMFEA (its §3): one vector an item, made of three.
 
     Args:
-        recipe: Which variant; `recipe.self_attention` is True.
+        config: Which variant.
         vocabulary_size: Number of words.
         region_dim: Size of a region's features.
         knowledge: Categories and concepts of the training captions.
 
     Raises:
-        DataError: The recipe has trees or concepts, and `knowledge` has not.
+        DataError: The config has trees or concepts, and `knowledge` has not.
     """
 
     backbone = None
 
     def __init__(
-        self, recipe: Recipe, vocabulary_size: int, region_dim: int, knowledge: Knowledge
+        self, config: SmfeaConfig, vocabulary_size: int, region_dim: int, knowledge: Knowledge
     ) -> None:
         super().__init__()
-        self.recipe = recipe
-        knowledge.require(recipe)
-        self.image = InstanceImageEncoder(
-            region_dim, recipe.joint_dim, recipe.standardise, recipe.attend_raw,
-            recipe.attention_scale == "sqrt",
-        )  # fmt: skip
-        self.text = WordEncoder(
-            vocabulary_size, recipe.word_dim, recipe.rnn_dim, recipe.joint_dim,
-            recipe.bidirectional, normalise=False,
-        )  # fmt: skip
-        self.image_tree, self.text_tree = (
-            self._tree(knowledge) if recipe.structure else None for _ in range(2)
-        )
-        self.consensus = None
-        if recipe.uses_concepts:
+        self.config, self.transductive = config, config.transductive_labels
+        knowledge.require(config)
+        self.image = InstanceImageEncoder(region_dim, config)
+        self.text = WordStates(vocabulary_size, config)
+        self.image_tree = self.text_tree = self.consensus = None
+        if config.structure:
+            extra = int(config.null == "class")  # Null comes last
+            sizes = len(knowledge.categories.fragments), len(knowledge.categories.relations)
+            self.image_tree, self.text_tree = (
+                StructuredEncoder(config, *(size + extra for size in sizes)) for _ in range(2)
+            )
+        if config.uses_concepts:
+            vectors, graph = knowledge.vectors, knowledge.concepts.graph()
             self.consensus = Consensus(
-                torch.from_numpy(knowledge.vectors).float(),
-                torch.from_numpy(knowledge.concepts.graph()).float(),
-                recipe.joint_dim, recipe.concept_hidden, recipe.concept_ratio,
-            )  # fmt: skip
+                torch.from_numpy(vectors).float(), torch.from_numpy(graph).float(), config
+            )
             self.register_buffer("word_concepts", torch.from_numpy(knowledge.word_concepts))
 
-    def _tree(self, knowledge: Knowledge) -> StructuredEncoder:
-        recipe, extra = self.recipe, int(self.recipe.null == "class")  # Null comes last
-        return StructuredEncoder(
-            recipe.joint_dim, recipe.node_dim, len(knowledge.categories.fragments) + extra,
-            len(knowledge.categories.relations) + extra, recipe.structure, recipe.cell,
-            recipe.node_input == "unit",
-        )  # fmt: skip
+    @property
+    def has_idle_parameters(self) -> bool:
+        """Trees get no gradient where neither a weight nor a loss uses all of them."""
+        config = self.config
+        used = config.betas[1] and (config.ce_weight or config.kl_weight)
+        return config.structure is not None and not used
 
     def fit_features(self, features: Tensor) -> None:
         """Mean and s.d. of regions of training images, `(n, region_dim)`."""
         self.image.fit_standardisation(features)
 
     def fit_nodes(self, nodes: np.ndarray | None) -> None:
-        """Categories of the training captions' trees `(n, 7)`, for classifiers to begin with."""
-        if self.image_tree is None or self.recipe.node_bias == "printed":
+        """Starts the classifiers with the frequencies of the training trees' nodes `(n, 7)`."""
+        if self.image_tree is None or self.config.node_bias == "printed":
             return
         labels = torch.from_numpy(nodes)
         for tree in (self.image_tree, self.text_tree):
-            if self.recipe.null == "class":
+            if self.config.null == "class":
                 labels = _null_as_class(labels, *tree.classifier.sizes)
             tree.classifier.start_from(labels)
 
     def _graph(self) -> Tensor | None:
-        """All concepts in the joint space; None where the recipe has none."""
+        """All concepts in the joint space; None where the config has none."""
         return None if self.consensus is None else self.consensus.concepts()
 
     def image_views(self, batch: Batch, trees: bool = True, graph: Tensor | None = None) -> Views:
@@ -162,7 +220,7 @@ class StructuredModel(RetrievalModel):
         instance, attention = self_attention(words, mask, self.image.scaled)
         tree = self.text_tree(instance) if self._wanted(trees) else None
         embedding = tree.embedding if tree else None
-        if tree and self.recipe.residual_text:
+        if tree and self.config.residual_text:
             embedding = embedding + instance
         concepts = weights = None
         if self.consensus is not None:
@@ -175,10 +233,10 @@ class StructuredModel(RetrievalModel):
         return Views(instance, attention, tree, concepts, weights, fused)
 
     def _wanted(self, trees: bool) -> bool:
-        return self.image_tree is not None and (trees or self.recipe.betas[1] > 0)
+        return self.image_tree is not None and (trees or self.config.betas[1] > 0)
 
     def _fused(self, instance: Tensor, embedding: Tensor | None, concepts: Tensor | None) -> Tensor:
-        return fuse(instance, embedding, concepts, self.recipe.betas, self.recipe.fusion == "unit")
+        return fuse(instance, embedding, concepts, self.config.betas, self.config.fusion == "unit")
 
     def labels(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Concepts that a caption names itself: `(b, n_concepts)` of 0 and 1."""
@@ -205,29 +263,29 @@ class StructuredModel(RetrievalModel):
 
         Args:
             batch: Matching pairs, with the categories of the captions' trees in `batch.nodes`.
-            negatives: Takes the place of the recipe's during warm-up.
+            negatives: Takes the place of the config's during warm-up.
 
         Returns:
-            "loss", and of its parts those that the recipe has, without their weights: "L_img" and
+            "loss", and of its parts those that the config has, without their weights: "L_img" and
             "L_sent" (eq. 17), "L_CE" (eq. 18), "D_KL" (eq. 19), and for CVSE "L_instance",
             "L_consensus" and "KL_concepts".
 
         Raises:
-            DataError: The recipe needs categories, and the batch has none.
+            DataError: The config needs categories, and the batch has none.
         """
         graph = self._graph()  # both sides share it
         image, caption = (
             self.image_views(batch, graph=graph),
             self.caption_views(batch, graph=graph),
         )
-        recipe = self.recipe
+        config = self.config
 
         def rank(one: Tensor, other: Tensor) -> dict[str, Tensor]:
             scores = self.batch_scores(Encoded(l2norm(one)), Encoded(l2norm(other)), batch)
             return self.ranking_loss(scores, batch, negatives)
 
         parts = rank(image.fused, caption.fused)
-        fused, instance, concepts = recipe.rank_weights
+        fused, instance, concepts = config.rank_weights
         loss = fused * (parts["L_img"] + parts["L_sent"])
         if instance:
             parts["L_instance"] = sum(rank(image.instance, caption.instance).values())
@@ -235,28 +293,28 @@ class StructuredModel(RetrievalModel):
         if concepts:
             parts["L_consensus"] = sum(rank(image.concepts, caption.concepts).values())
             loss = loss + concepts * parts["L_consensus"]
-        if recipe.concept_kl_weight:
+        if config.concept_kl_weight:
             logs = (_log(views.concept_weights) for views in (caption, image))
             each = divergence(*logs)  # text || image, as in CVSE's code; (b,)
             parts["KL_concepts"] = batch.gathered(each).sum()
-            loss = loss + recipe.concept_kl_weight * parts["KL_concepts"]
-        if recipe.ce_weight:
+            loss = loss + config.concept_kl_weight * parts["KL_concepts"]
+        if config.ce_weight:
             parts["L_CE"] = self._reduced(self._cross_entropy(image, caption, batch), batch)
-            loss = loss + recipe.ce_weight * parts["L_CE"]
-        if recipe.kl_weight:
+            loss = loss + config.ce_weight * parts["L_CE"]
+        if config.kl_weight:
             each = node_divergence(image.structured, caption.structured)  # (b, 7)
             parts["D_KL"] = self._reduced(each.sum(1), batch)
-            loss = loss + recipe.kl_weight * parts["D_KL"]
+            loss = loss + config.kl_weight * parts["D_KL"]
         return {"loss": loss, **parts}
 
     def _cross_entropy(self, image: Views, caption: Views, batch: Batch) -> Tensor:
         """Eq. 18 of each pair, both sides, `(b,)`."""
         if batch.nodes is None:
-            raise DataError(f"{self.recipe.name} needs the captions' trees (Batch.nodes).")
+            raise DataError("This model needs the captions' trees (Batch.nodes).")
         nodes = batch.nodes
         total = 0
         for side in (image.structured, caption.structured):
-            if self.recipe.null == "class":
+            if self.config.null == "class":
                 sizes = (side.fragments.shape[2], side.relations.shape[2])
                 nodes = _null_as_class(batch.nodes, *sizes)
             total = total + node_cross_entropy(side.fragments, side.relations, nodes)
@@ -264,7 +322,7 @@ class StructuredModel(RetrievalModel):
 
     def _reduced(self, each: Tensor, batch: Batch) -> Tensor:
         each = batch.gathered(each)
-        return each.sum() if self.recipe.node_reduction == "sum" else each.mean()
+        return each.sum() if self.config.node_reduction == "sum" else each.mean()
 
 
 def _log(weights: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from xmr_lib.data.regions import Regions
 from xmr_lib.data.vocabulary import END, START, tokenize
 from xmr_lib.errors import DataError
 from xmr_lib.figures import Picture
+from xmr_lib.models import ScanConfig
 from xmr_lib.runs import Run
 
 _NONE = -1  # no word, or no region, is chosen
@@ -220,7 +221,7 @@ class AttentionExplorer(Explorer):
 
 def _require_boxes(run: Run) -> None:
     recipe = getattr(run, "recipe", None)
-    if recipe is None or recipe.attention is None:
+    if recipe is None or not isinstance(recipe.model, ScanConfig):
         raise DataError(
             f"{run.name} has no attention to show: it does not compare regions with words. Give a "
             'single run of SCAN, as xmr_lib.run("SCAN t-i AVG").'

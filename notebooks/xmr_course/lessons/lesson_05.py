@@ -25,8 +25,8 @@ def plot_schedules(recipes: Mapping[str, Recipe]) -> Picture:
     figure = Picture(figsize=(8, 3.2), layout="constrained")
     axes = figure.subplots()
     for (title, recipe), colour, line in zip(recipes.items(), PALETTE, _LINES, strict=False):
-        epochs = np.arange(1, recipe.epochs + 1)
-        rates = [recipe.lr_at(epoch - 1) for epoch in epochs]
+        epochs = np.arange(1, recipe.training.epochs + 1)
+        rates = [recipe.training.lr_at(epoch - 1) for epoch in epochs]
         axes.step(epochs, rates, where="mid", color=colour, linestyle=line, label=title, lw=2)
     axes.set(xlabel="epoch", ylabel="learning rate", yscale="log")
     axes.xaxis.get_major_locator().set_params(integer=True)

@@ -86,8 +86,8 @@ def epochs_for(recipe: recipes.Recipe, n_captions: int, updates: int) -> int:
     >>> epochs_for(recipes.get("VSE++", "laptop"), 27_500, updates=1500)
     9
     """
-    steps = -(-n_captions // recipe.batch_size)
-    return max(recipe.epochs, min(MOST_EPOCHS, -(-updates // steps)))
+    steps = -(-n_captions // recipe.training.batch_size)
+    return max(recipe.training.epochs, min(MOST_EPOCHS, -(-updates // steps)))
 
 
 def measure(
@@ -144,7 +144,7 @@ def measure(
         some = with_fewer(data, size, seed)
         learn, _, report = training.three_parts(some)
         epochs = overrides.get("epochs", epochs_for(plain, learn.n_captions, updates))
-        drop = -(-plain.lr_drop_every * epochs // plain.epochs)
+        drop = -(-plain.training.lr_drop_every * epochs // plain.training.epochs)
         with training.hidden_epoch_bars(), warnings.catch_warnings():
             # small sets sit on the plateau for many short epochs: the curve shows what it costs
             warnings.filterwarnings("ignore", message="Epoch .* sits on the plateau")

@@ -80,4 +80,5 @@ class TrainedRows:
             schedule = {"avg": "rfe-coco", "SCAN": "scan-coco", "CVSE": "cvse-coco"}.get(
                 re.split("[- ]", name)[0]
             )
-        return recipes.get(name, self.scale, schedule=schedule, **self.overrides)
+        own = recipes.overrides_for(name, self.overrides)
+        return recipes.get(name, self.scale, schedule=schedule, **own)

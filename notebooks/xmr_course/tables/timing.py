@@ -92,13 +92,14 @@ class _Work:
     ) -> None:
         self.recipe = recipes.get(name, scale)
         self.features, self.report = features_for(self.recipe), report
-        self.vocabulary = Vocabulary.build(learn.captions, self.recipe.vocabulary_threshold)
+        threshold = self.recipe.training.vocabulary_threshold
+        self.vocabulary = Vocabulary.build(learn.captions, threshold)
         torch.manual_seed(0)
-        model = models.build(self.recipe, len(self.vocabulary), self.features.stage_dims)
+        model = models.build(self.recipe.model, len(self.vocabulary), self.features.stage_dims)
         pairs = Pairs(learn, self.vocabulary.encode(learn.captions), self.features.inputs)
         self.accelerator = Accelerator(mixed_precision=training.precision())
-        optimizer = torch.optim.Adam(model.parameters(), lr=self.recipe.lr)
-        batches = loader(pairs, self.recipe.batch_size, seed=0)
+        optimizer = torch.optim.Adam(model.parameters(), lr=self.recipe.training.lr)
+        batches = loader(pairs, self.recipe.training.batch_size, seed=0)
         self.model, self.optimizer, self.batches = self.accelerator.prepare(
             model, optimizer, batches
         )
@@ -107,7 +108,8 @@ class _Work:
         """Seconds of one training iteration, the reading of its batch included."""
         some = (batch for batch, _ in zip(self.batches, range(iterations), strict=False))
         started = time.perf_counter()
-        training.train_epoch(self.model, some, self.optimizer, self.accelerator, self.recipe)
+        clip = self.recipe.training.grad_clip
+        training.train_epoch(self.model, some, self.optimizer, self.accelerator, clip)
         return (time.perf_counter() - started) / iterations
 
     def test(self, iterations: int) -> float:
