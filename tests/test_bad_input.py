@@ -151,17 +151,17 @@ def _(place):
     return lambda: place.extract(data)
 
 
-@bad("images not there at all", "none of its 4 images", "photo0.jpg", "images=FOLDER")
+@bad("images not there at all", "none of its 4 images", "photo0.jpg", "--images FOLDER")
 def _(place):
     file = place.table()
-    (place.folder / "images").rename(place.folder / "photos")
+    (place.folder / "images").rename(place.folder.with_name(place.folder.name + "-photos"))
     return lambda: captioned.load(file)
 
 
-@bad("images still packed", "Unpack images.tar?", "images=FOLDER")
+@bad("images still packed", "Unpack images.tar?", "--images FOLDER")
 def _(place):
     file = place.table()
-    (place.folder / "images").rename(place.folder / "photos")
+    (place.folder / "images").rename(place.folder.with_name(place.folder.name + "-photos"))
     place.write("images.tar", b"...")
     return lambda: captioned.load(file)
 
@@ -199,7 +199,7 @@ def _(place):
     return lambda: captioned.load(file)
 
 
-@bad("broken JSON", "dataset_small.json, line 3, column 1", "broken JSON", "Fetch the file again")
+@bad("broken JSON", "dataset_small.json, line 3, column 1", "broken JSON", "compare its size")
 def _(place):
     samples.karpathy(place.folder, ["train"], [1])
     file = place.write("dataset_small.json", '{"images": [\n{"filename": "a", "sentences": [\n')
@@ -222,14 +222,14 @@ def _(place):
     return lambda: captioned.load(file)
 
 
-@bad("wrong columns", "line 1: no column named 'caption'", "'image,beschreibung'", "image,caption")
+@bad("wrong columns", "line 1: no column named 'image'", "'image,beschreibung'", "image,caption")
 def _(place):
     place.table()
     file = place.write("captions.csv", "image,beschreibung\nphoto0.jpg,ein Hund\n")
     return lambda: captioned.load(file, format="table")
 
 
-@bad("unquoted comma", "line 3: 3 columns where the header has 2", "in double quotes", rest=3)
+@bad("unquoted comma", "line 3: 3 columns where the first line has 2", "in double quotes", rest=3)
 def _(place):
     place.table(3, per_image=1)
     rows = "photo0.jpg,a\nphoto1.jpg,a dog, running\nphoto1.jpg,b\nphoto2.jpg,c\n"
@@ -253,13 +253,6 @@ def _(place):
     return lambda: captioned.load(file, format="table")
 
 
-@bad("UTF-16", "captions.csv, line 1: UTF-16", "Save the file as UTF-8")
-def _(place):
-    text = place.table(2).read_text("utf-8")
-    file = place.write("captions.csv", codecs.BOM_UTF16_LE + text.encode("utf-16-le"))
-    return lambda: captioned.load(file, format="table")
-
-
 @bad("empty caption", "line 3: the caption of photo1.jpg is empty", "'skip'", rest=2)
 def _(place):
     place.table(2)
@@ -274,7 +267,11 @@ def _(place):
     return lambda **more: captioned.load(file, **more)
 
 
-@bad("caption without an image (table)", "line 3: a caption without an image ('lost')", rest=1)
+@bad(
+    "caption without an image (table)",
+    "line 3: no image is named ({'image': '', 'caption': 'lost'",
+    rest=1,
+)
 def _(place):
     place.table(1)
     file = place.write("captions.csv", "image,caption\nphoto0.jpg,one\n,lost\n")
@@ -290,23 +287,7 @@ def _(place):
     return lambda **more: captioned.load(file, **more)
 
 
-@bad("row twice", "line 10: repeats an earlier row (photo2.jpg, 'caption 0 of picture 2')", rest=4)
-def _(place):
-    file = place.table()
-    file.write_text(file.read_text("utf-8") + "photo2.jpg,caption 0 of picture 2\n", "utf-8")
-    return lambda **more: captioned.load(file, **more)
-
-
-@bad("image twice", "images[2]: photo0.jpg is listed a second time", rest=2)
-def _(place):
-    file = samples.karpathy(place.folder, ["train", "val"], [1, 1])
-    content = json.loads(file.read_text("utf-8"))
-    content["images"].append(content["images"][0])
-    place.write(file.name, content)
-    return lambda **more: captioned.load(file, **more)
-
-
-@bad("caption number twice", "line 2: photo0.jpg#0 occurs for the second time", rest=1)
+@bad("caption number twice", "line 2: photo0.jpg#0 occurs a second time", rest=1)
 def _(place):
     samples.pictures(place.folder, 1)
     file = place.write("x.token", "photo0.jpg#0\ta\nphoto0.jpg#0\tb\nphoto0.jpg#1\tc\n")
@@ -344,13 +325,19 @@ def _(place):
     return lambda **more: captioned.load(file, **more)
 
 
-@bad("folder without annotations", "holds no annotation file", "photo0.jpg", "captions.csv")
+@bad("folder without annotations", "holds no captions", "photo0.jpg", "captions.csv")
 def _(place):
     samples.pictures(place.folder, 2)
     return lambda: captioned.load(place.folder)
 
 
-@bad("file of an unknown format", "notes.md", "cannot be recognised", "karpathy", "format=")
+@bad(
+    "file of an unknown format",
+    "notes.md",
+    "cannot be recognised",
+    "# not captions",
+    "image,caption",
+)
 def _(place):
     file = place.write("notes.md", "# not captions\n")
     return lambda: captioned.load(file)
@@ -563,15 +550,7 @@ def _(place):
 
 @fine("captions of one and of ten thousand words, in any script")
 def _(place):
-    texts = (
-        "dog",
-        "word " * 9_999 + "end",
-        "ein Bär 🐻",
-        "犬が走る",
-        "كلب",
-        "\u202eright to left",
-        "A",
-    )
+    texts = ("dog", "word " * 9_999 + "end", "собака 🐕‍🦺", "犬が走る", "كلب", "a\u200bb", "𝒟og")
     place.table(1)
     rows = "".join(f"photo0.jpg,{text}\n" for text in texts)
     file = place.write("captions.csv", "image,caption\n" + rows)

@@ -23,7 +23,7 @@ def test_threshold_order_and_unknown_words():
     encoded = vocabulary.encode(["a c b", "c"])
     assert encoded.flat.tolist() == [1, 5, 3, 4, 2, 1, 3, 2]
     assert encoded.lengths.tolist() == [5, 3]
-    assert vocabulary.coverage(["a c b d"]) == 0.5
+    assert vocabulary.share_of_unknown_words(["a c b d"]) == 0.5
 
 
 def test_padding_equals_a_plain_loop():

@@ -75,7 +75,7 @@ class Transferred(Retriever):
     @cached_property
     def unknown_words(self) -> float:
         """Share (0 … 1) of the reported captions' words that the run never learnt."""
-        return 1 - self.run.vocabulary.coverage(self.report.captions)
+        return self.run.vocabulary.share_of_unknown_words(self.report.captions)
 
     def encode_images(self, data: CaptionedImages) -> Encoded:
         """Every image of a part of the other data set."""

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
-from xmr_lib.data import formats
 from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.file_names import match
 from xmr_lib.data.images import open_image
+from xmr_lib.data.records import read_json
 from xmr_lib.errors import DataError
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)  # the whole picture as a box
@@ -45,14 +46,16 @@ def known_boxes(data: CaptionedImages) -> list[np.ndarray]:
             '{"photo.jpg": [[left, top, right, bottom], …], …} in pixels, or use other regions: '
             "kind='grid' or kind='detector' (--regions grid, --regions detector)."
         )
-    boxes = formats.read_json(file)
-    missing = [each.name for each in data.image_files if each.name not in boxes]
+    boxes = read_json(file)
+    names = match([each.name for each in data.image_files], boxes)
+    missing = [each.name for each, name in zip(data.image_files, names, strict=True) if not name]
     if missing:
         raise DataError(
             f"{file}: holds no boxes of {len(missing):,} of the {data.n_images:,} pictures, such "
             f"as {missing[0]}. A picture without boxes gets an empty list, []."
         )
-    return [_shares(boxes[each.name], each, file) for each in data.image_files]
+    pairs = zip(names, data.image_files, strict=True)
+    return [_shares(boxes[name], image, file) for name, image in pairs]
 
 
 def _shares(boxes: list, image: Path, file: Path) -> np.ndarray:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import warnings
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +20,10 @@ from tqdm.auto import tqdm
 
 from xmr_lib import toy
 from xmr_lib.data import formats, hub
+from xmr_lib.data.file_names import match, pictures_below, plain_name, stem
+from xmr_lib.data.formats import split_of_file
 from xmr_lib.data.images import open_image
+from xmr_lib.data.records import SPLITS, Row, read_text
 from xmr_lib.data.splits import assign_splits
 from xmr_lib.errors import DataError, UnknownNameError
 
@@ -29,7 +33,9 @@ READERS = {
     "coco": formats.read_coco,
     "flickr-token": formats.read_flickr_token,
     "table": formats.read_table,
+    "json": formats.read_records,
     "hf": hub.read_saved_dataset,
+    "text-files": formats.read_text_files,
 }
 FORMATS = tuple(READERS)
 
@@ -57,7 +63,8 @@ class CaptionedImages:
     """Images, their captions, and which caption belongs to which image.
 
     Attributes:
-        name: Name of the data set ("toy", "flickr8k", a folder's name).
+        name: Name of the data set ("toy", "flickr8k", a folder's name); what cannot stand in a
+            folder's name is replaced.
         image_files: (n_images,) absolute paths.
         captions: (n_captions,) raw text, grouped by image, in the order of the images.
         image_of_caption: (n_captions,) int64, never decreasing; every image has a caption.
@@ -74,6 +81,7 @@ class CaptionedImages:
     rows: np.ndarray
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", plain_folder_name(self.name))
         owners = np.asarray(self.image_of_caption)
         if owners.shape != (self.n_captions,):
             raise DataError(f"{self.n_captions} captions, but {owners.shape} indices of images.")
@@ -140,6 +148,15 @@ class CaptionedImages:
         return self.captions[first:last]
 
 
+def plain_folder_name(name: str) -> str:
+    """A name that can be a folder's on every system, and never leads out of the folder above.
+
+    >>> plain_folder_name("../../x: y")
+    'x- y'
+    """
+    return re.sub(r'[\x00-\x1f\x7f<>:"/\\|?*]+', "-", name).strip("-. ")[:80] or "data"
+
+
 def load(
     source: str | Path,
     *,
@@ -159,7 +176,7 @@ def load(
         format: One of `FORMATS`; None: recognised from what lies there.
         protocol: Which images are for training, validation and test: "karpathy", "rfe" or None,
             see `xmr_lib.data.splits.assign_splits`. Files without splits are divided 80/10/10 by
-            the SHA-256 of the file names.
+            the SHA-256 of the file names, without their folders.
         images: Folder of the images, where they do not lie beside the annotation file or in one
             of `IMAGE_FOLDERS` there.
         restval: Count MS-COCO's "restval" images as training images (as all papers since VSE++).
@@ -184,109 +201,165 @@ def load(
         raise UnknownNameError("annotation format", format, FORMATS)
     if on_problem not in ("raise", "skip"):
         raise UnknownNameError("way to treat problems", on_problem, ("raise", "skip"))
-    files, format = find_annotations(Path(source).expanduser().resolve(), format)
-    found = [READERS[format](file) for file in files]
-    entries = [entry for each in found for entry in each.entries]
-    problems = [problem for each in found for problem in each.problems]
-    names = [entry.image for entry in entries]
-    splits = assign_splits(names, [e.split for e in entries], protocol, restval=restval)
-
-    folder = Path(images).expanduser().resolve() if images is not None else files[0].parent
-    if images is not None and not folder.is_dir():
+    folder = Path(images).expanduser().resolve() if images is not None else None
+    if folder is not None and not folder.is_dir():
         raise DataError(f"{folder}: there is no such folder of images.")
-    paths = find_images(names, folder)
-    if entries and not any(paths):
+    files, format = find_annotations(Path(source).expanduser().resolve(), format)
+    parent = Path(os.path.commonpath([f if f.is_dir() else f.parent for f in files]))
+    rows, problems = [], []
+    for file in files:
+        found = READERS[format](file)
+        if len(files) > 1:  # each is a split; one alone holds all of them
+            place = str(file.relative_to(parent))
+            found.problems = [f"{place}, {problem}" for problem in found.problems]
+            for row in found.rows:
+                row.where = f"{place}, {row.where}"
+                row.split = split_of_file(file) if row.split is None else row.split
+                if folder is None and file.parent != parent:
+                    row.image = f"{file.parent.name}/{row.image}"
+        problems += found.problems
+        rows += found.rows
+    folder = folder or parent
+    names = list(dict.fromkeys(row.image for row in rows))
+    paths = dict(zip(names, find_images(names, folder), strict=True))
+    if names and not any(paths.values()):
         raise DataError(_nothing_found(files[0], names, folder))
-    usable: list[int] = []
-    seen: set[Path] = set()
-    for number, (entry, path) in enumerate(zip(entries, paths, strict=True)):
-        if complaint := _complaint(entry, path, seen):
-            problems.append(f"{entry.where}: {complaint}")
-        else:
-            usable.append(number)
-            seen.add(path)
+    if all(row.split is None for row in rows):
+        rows = _split_by_lists(rows, parent)
+    entries, more = _join(rows, paths, folder)
+    problems += more
     if check_images:
-        broken = _undecodable([paths[n] for n in usable])
+        broken = _undecodable(list(entries))
         problems += broken.values()
-        usable = [n for n in usable if paths[n] not in broken]
+        entries = {path: entry for path, entry in entries.items() if path not in broken}
     if problems:
         _tell(files[0], problems, on_problem)
-    if not usable:
+    if not entries:
         raise DataError(f"{files[0]}: not one image with a caption is left.")
+    splits = [entry.split for entry in entries.values()]
+    bare = [plain_name(entry.image).rpartition("/")[2] for entry in entries.values()]
     return CaptionedImages(
-        found[0].name,
-        tuple(paths[n] for n in usable),
-        tuple(caption for n in usable for caption in entries[n].captions),
-        np.repeat(np.arange(len(usable)), [len(entries[n].captions) for n in usable]),
-        splits[usable],
-        np.arange(len(usable)),
+        found.name,
+        tuple(entries),
+        tuple(caption for entry in entries.values() for caption in entry.captions),
+        np.repeat(np.arange(len(entries)), [len(entry.captions) for entry in entries.values()]),
+        assign_splits(bare, splits, protocol, restval=restval),
+        np.arange(len(entries)),
     )
 
 
 def find_annotations(source: Path, format: str | None = None) -> tuple[list[Path], str]:
-    """The annotation file that a path names or a folder holds, and its format.
+    """The annotation files that a path names or a folder holds, and their format.
+
+    Several files are taken where their names differ in the split alone (`train.csv`, `test.csv`,
+    `captions_val2014.json`).
 
     Raises:
-        DataError: nothing there, nothing recognisable, or several that could be meant.
+        DataError: Nothing is there, nothing is recognisable, or several files could be meant.
     """
     if not source.exists():
         raise DataError(f"{source}: there is no such file or folder.")
     if source.is_file() or formats.recognise(source):
         found = format or formats.recognise(source)
         if found is None:
-            formats.read_text(source)  # empty or not text: says that instead
-            if source.suffix.lower() == ".json":
-                formats.read_json(source)
-            raise DataError(
-                f"{source}: the format cannot be recognised. Name it with format=… "
-                f"({', '.join(FORMATS)}), or write a table with the header image,caption."
-            )
+            raise DataError(formats.why_not(source))
         return [source], found
-    inside = sorted(source.iterdir()) + sorted(source.glob("annotations/*"))
-    kinds = {path: formats.recognise(path) for path in inside}
-    for name in READERS if format is None else [format]:
-        hits = [path for path, kind in kinds.items() if kind == name]
-        if name == "flickr-token":  # Flickr8k comes with its captions lemmatised, too
-            hits = [path for path in hits if ".lemma." not in path.name] or hits
-        years = {re.sub(r".*_(train|val|test)", "", path.stem) for path in hits}
-        if len(hits) > 1 and (name != "coco" or len(years) > 1):
-            files = ", ".join(path.name for path in hits)
-            raise DataError(f"{source}: holds several annotation files. Name one of {files}.")
-        if hits:
-            return hits, name
-    shown = ", ".join(path.name for path in inside[:8]) + (", …" if len(inside) > 8 else "")
-    raise DataError(
-        f"{source}: holds no annotation file of the format {format or ' / '.join(FORMATS)}. "
-        f"It holds: {shown or 'nothing'}. Put a file captions.csv there with the header "
-        "image,caption and one row per caption, or name the file and its format."
-    )
+    for pattern in (("*", "annotations/*"), ("*/*",)):
+        inside = sorted(path for each in pattern for path in source.glob(each))
+        kinds = {path: formats.recognise(path) for path in inside if path.name[0] != "."}
+        for name in READERS if format is None else [format]:
+            hits = [path for path, kind in kinds.items() if kind == name]
+            if name == "flickr-token":  # Flickr8k comes with its captions lemmatised, too
+                hits = [path for path in hits if ".lemma." not in path.name] or hits
+            if _are_unlike(hits):
+                hits = [path for path in hits if "caption" in path.name.lower()] or hits
+            if _are_unlike(hits):
+                files = ", ".join(str(path.relative_to(source)) for path in hits)
+                raise DataError(f"{source}: holds several annotation files. Name one of {files}.")
+            if hits:
+                return hits, name
+    if format in (None, "text-files") and formats.text_files(source):
+        return [source], "text-files"
+    raise DataError(formats.why_none(source, format))
 
 
-def find_images(names: list[str], folder: Path) -> list[Path | None]:
-    """The files of images, looked for in a folder and its `IMAGE_FOLDERS`; None: not there."""
+def _are_unlike(files: list[Path]) -> bool:
+    """Whether files differ in more than the split (as those of MS-COCO's two years do)."""
+    words = "|".join(sorted(SPLITS, key=len, reverse=True))
+    without = {re.sub(words, "", file.name.lower()) for file in files}
+    return len(without) > 1 or len(set(map(split_of_file, files))) < len(files)
+
+
+def find_images(names: Sequence[str], folder: Path) -> list[Path | None]:
+    """The files of images, looked for in a folder and its subfolders; None: not there."""
     bases = [folder.parent, folder] if folder.name == "annotations" else [folder]
     folders = [base / name for base in bases for name in IMAGE_FOLDERS if (base / name).is_dir()]
-    paths = []
+    paths: list[Path | None] = []
     for name in names:
         hit = next((f for f in folders if os.path.isfile(f / name)), None)
         paths.append(hit / name if hit else None)
         if hit and hit is not folders[0]:  # the next one probably lies in the same folder
             folders.remove(hit)
             folders.insert(0, hit)
+    if not all(paths):
+        near = match(names, pictures_below(bases[0]))
+        paths = [
+            path or (bases[0] / other if other else None)
+            for path, other in zip(paths, near, strict=True)
+        ]
     return paths
 
 
-def _complaint(entry: formats.Entry, path: Path | None, seen: set[Path]) -> str | None:
-    """Why an image cannot be used; None: it can."""
-    if path is None:
-        return f"there is no image file {entry.image}"
-    if path in seen:
-        return f"{entry.image} is listed a second time"
-    if path.stat().st_size == 0:
-        return f"the image file {path} is empty (0 bytes)"
-    if not entry.captions:
-        return f"{entry.image} has no caption"
-    return None
+def _split_by_lists(rows: list[Row], folder: Path) -> list[Row]:
+    """Rows with the splits that lists of names beside the annotations give.
+
+    Such as Flickr8k's `Flickr_8k.trainImages.txt`, with or without endings. Images in no list are
+    left out, as they are meant to be.
+    """
+    names = list(dict.fromkeys(row.image for row in rows))
+    splits: dict[str, str] = {}
+    for file in sorted(folder.glob("*.txt")):
+        split = split_of_file(file)
+        if split and formats.recognise(file) is None:
+            listed = read_text(file).split("\n")
+            listed = [line.strip() for line in listed if line.strip()]
+            found = [name for name in match(listed, names) if name]
+            if 2 * len(found) >= len(listed):  # else a text that is something else
+                splits |= dict.fromkeys(found, split)
+    if "train" not in splits.values():
+        return rows
+    return [replace(row, split=splits[row.image]) for row in rows if row.image in splits]
+
+
+def _join(
+    rows: list[Row], paths: dict[str, Path | None], folder: Path
+) -> tuple[dict[Path, Row], list[str]]:
+    """One row for each image file, with all its captions; and what is wrong with some of them."""
+    entries: dict[Path, Row] = {}
+    problems: dict[str, None] = {}
+    near: dict[str, list[str]] = {}
+    for row in rows:
+        path = paths[row.image]
+        if path is None:
+            for each in [] if near else pictures_below(folder):
+                near.setdefault(stem(each), []).append(each)
+            alike = near.get(stem(row.image), ())
+            hint = f" (there is {', '.join(alike[:3])})" if alike else ""
+            problems.setdefault(f"there is no image file {row.image}{hint}", row.where)
+        elif path.stat().st_size == 0:
+            problems.setdefault(f"the image file {path} is empty (0 bytes)", row.where)
+        elif row.split == "":
+            problems.setdefault(f"the split of {row.image} is empty", row.where)
+        elif row.split != entries.setdefault(path, replace(row, captions=[])).split:
+            both = f"{entries[path].split!r} and {row.split!r}"
+            problems.setdefault(f"{row.image} is in two splits, {both}", row.where)
+        else:
+            entries[path].captions += row.captions
+    for path, entry in list(entries.items()):
+        if not entry.captions:
+            problems.setdefault(f"{entry.image} has no caption", entry.where)
+            del entries[path]
+    return entries, [f"{where}: {complaint}" for complaint, where in problems.items()]
 
 
 def _undecodable(files: list[Path]) -> dict[Path, str]:
@@ -323,5 +396,5 @@ def _nothing_found(file: Path, names: list[str], folder: Path) -> str:
     hint = f" Unpack {packed[0]}?" if packed else ""
     return (
         f"{file}: none of its {len(names):,} images (such as {names[0]}) is in {folder} or its "
-        f"usual subfolders.{hint} Say where they are: load(…, images=FOLDER)."
+        f"subfolders.{hint} Say where they are: images=FOLDER (--images FOLDER)."
     )

@@ -24,7 +24,7 @@ import numpy as np
 
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.feature_store import list_files
-from xmr_lib.data.formats import read_text
+from xmr_lib.data.records import clean_caption, read_text
 from xmr_lib.data.regions import Regions
 from xmr_lib.errors import DataError
 
@@ -199,7 +199,7 @@ def _captions(file: Path) -> list[str]:
     lines = read_text(file).split("\n")  # not splitlines(), which knows more ends of lines
     if not lines[-1].strip():
         lines.pop()
-    lines = [line.strip() for line in lines]
+    lines = [clean_caption(line) for line in lines]
     empty = [number for number, line in enumerate(lines, start=1) if not line]
     if empty:
         shown = ", ".join(map(str, empty[:5])) + (", …" if len(empty) > 5 else "")

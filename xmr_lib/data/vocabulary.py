@@ -1,32 +1,91 @@
-"""Words to numbers: tokenising without downloads, and a vocabulary that the peers can read."""
+"""Words to numbers: tokenising, and a vocabulary in the file format of VSE++ and SCAN."""
 
 from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from xmr_lib.errors import DataError
+from xmr_lib.errors import DataError, MissingDependencyError
 
 PAD, START, END, UNKNOWN = "<pad>", "<start>", "<end>", "<unk>"
 SPECIAL = (PAD, START, END, UNKNOWN)
 
-# Letters with inner apostrophes or hyphens ("don't", "t-shirt"), numbers, or a single symbol.
-_TOKEN = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*|\d+(?:[.,]\d+)*|[^\w\s]", re.UNICODE)
+# Letters with inner apostrophes, hyphens or joiners ("don't", "t-shirt"), numbers, or one symbol.
+_TOKEN = re.compile(
+    r"[^\W\d_]+(?:['’-][^\W\d_]+|[\u200c\u200d]+[^\W\d_]*)*"
+    r"|\d+(?:[.,]\d+)*|[^\w\s]\ufe0f?(?:\u200d[^\w\s]\ufe0f?)*"
+)
+# Thai, Lao, Burmese, Khmer, kana and Chinese characters: scripts without blanks between words.
+_WITHOUT_BLANKS = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff"
+    "\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
+)
+_KANA, _THAI = re.compile("[\u3040-\u30ff]"), re.compile("[\u0e00-\u0e7f]")
 
 
 def tokenize(caption: str) -> list[str]:
-    """Lower-cased words, numbers and punctuation marks of a caption; any alphabet.
+    """Lower-cased words, numbers and punctuation marks of a caption in any alphabet.
+
+    The text is brought to NFC; combining marks belong to the word that they are in. Chinese,
+    Japanese and Thai words are found by BudouX where it is installed (`xmr-lib[languages]`); else
+    what stands between two blanks is one word.
 
     >>> tokenize("A man's T-shirt, 2 dogs!")
     ['a', "man's", 't-shirt', ',', '2', 'dogs', '!']
     """
-    return _TOKEN.findall(caption.lower())
+    text = caption.lower()
+    if text.isascii():
+        return _TOKEN.findall(text)
+    text = unicodedata.normalize("NFC", text)
+    shape = "".join(map(_as_letter, text))
+    words = [text[each.start() : each.end()] for each in _TOKEN.finditer(shape)]
+    if not (_WITHOUT_BLANKS.search(text) and _cutters()):
+        return words
+    japanese = _KANA.search(text)
+    return [part for word in words for part in _cut(word, "ja" if japanese else "zh")]
+
+
+@cache
+def _as_letter(character: str) -> str:
+    """A letter for a combining mark, a blank for an invisible character, else the character."""
+    kind = unicodedata.category(character)
+    if kind[0] == "M" and character != "\ufe0f":
+        return "x"
+    return " " if kind == "Cf" and character not in "\u200c\u200d" else character
+
+
+def _cut(word: str, language: str) -> list[str]:
+    if not _WITHOUT_BLANKS.search(word):
+        return [word]
+    return _cutters()["th" if _THAI.search(word) else language].parse(word)
+
+
+@cache
+def _cutters() -> dict[str, Any]:
+    """BudouX's parsers by language; empty without BudouX."""
+    try:
+        import budoux
+    except ImportError:
+        return {}
+    return {
+        "ja": budoux.load_default_japanese_parser(),
+        "th": budoux.load_default_thai_parser(),
+        "zh": budoux.load_default_simplified_chinese_parser(),
+    }
+
+
+def is_uncut(caption: str) -> bool:
+    """Whether a caption has words without blanks between them, and nothing is there to cut them."""
+    return bool(_WITHOUT_BLANKS.search(caption)) and not _cutters()
 
 
 @dataclass(frozen=True)
@@ -120,30 +179,42 @@ class Vocabulary:
             starts.append(len(flat))
         return TokenizedCaptions(np.array(flat, dtype=np.int32), np.array(starts, dtype=np.int64))
 
-    def coverage(self, captions: Iterable[str]) -> float:
-        """Share of the captions' words that are known."""
+    def unknown(self, caption: str) -> list[str]:
+        """The words of a caption that are not in the vocabulary, in order.
+
+        >>> Vocabulary.build(["a dog"], threshold=1).unknown("A zebra, a dog")
+        ['zebra', ',']
+        """
+        return [word for word in tokenize(caption) if word not in self.index]
+
+    def share_of_unknown_words(self, captions: Iterable[str]) -> float:
+        """Share (0 … 1) of the captions' words that are not in the vocabulary."""
         words = [word for caption in captions for word in tokenize(caption)]
-        return sum(word in self.index for word in words) / max(1, len(words))
+        return sum(word not in self.index for word in words) / max(1, len(words))
 
     def save(self, path: str | Path) -> None:
-        """Writes the peers' JSON: `word2idx`, `idx2word` (keys are strings), `idx`."""
+        """Writes the JSON of VSE++ and SCAN: `word2idx`, `idx2word` (keys are strings), `idx`."""
         content = {
             "word2idx": self.index,
             "idx2word": {str(i): word for i, word in enumerate(self.words)},
             "idx": len(self.words),
         }
+        if _cutters() and any(map(_WITHOUT_BLANKS.search, self.words)):
+            content["words_cut_by"] = "budoux"
         Path(path).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Vocabulary:
-        """Reads a vocabulary that this class or the peers' code wrote.
+        """Reads a vocabulary that this class or the code of VSE++ or SCAN wrote.
 
         Raises:
             DataError: The file is missing, not JSON, or its numbers have gaps.
+            MissingDependencyError: BudouX cut the words and is not installed here.
         """
         path = Path(path)
         try:
-            word2idx = json.loads(path.read_text(encoding="utf-8"))["word2idx"]
+            content = json.loads(path.read_text(encoding="utf-8"))
+            word2idx = content["word2idx"]
             words = sorted(word2idx, key=word2idx.__getitem__)
         except FileNotFoundError:
             raise DataError(f"No vocabulary at {path}. Is this the folder of a run?") from None
@@ -151,6 +222,11 @@ class Vocabulary:
             raise DataError(
                 f"{path} is not a vocabulary ({error!r}); it needs a JSON object with word2idx."
             ) from None
+        if content.get("words_cut_by") and not _cutters():
+            raise MissingDependencyError(
+                f"{path}: its words were cut out of sentences by the package budoux. Install it "
+                'with:  pip install "xmr-lib[languages]"'
+            )
         if [word2idx[word] for word in words] != list(range(len(words))):
             raise DataError(f"{path}: the numbers in word2idx must be 0, 1, 2, … without gaps.")
         return cls(words)
