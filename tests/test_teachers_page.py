@@ -23,7 +23,7 @@ def tables() -> str:
             f"| `{wrong.cell}` | {wrong.name}{' *' if wrong.hidden_only else ''} | "
             + ", ".join(f"`{test}`" for test in wrong.loses)
             + f" | {wrong.reveals} |"
-            for wrong in [*module.WRONG, *getattr(module, "MORE", [])]
+            for wrong in module.WRONG
         ]
         head = ["| answer | mistake | tests lost | what it tells |", "|---|---|---|---|"]
         parts.append("\n".join([f"### {folder.name}", "", *head, *rows]))

@@ -135,33 +135,34 @@ def grade(
     timeout: int | None = None,
     jobs: int = 1,
     course: Path | None = None,
+    run_as: str | None = None,
 ) -> None:
     """Grade a folder of submissions and print students × assignments.
 
-    Submissions are programs and run here with your rights: use a container or an account that
-    holds nothing else.
+    Submissions are programs and run here with your rights: use a container (TEACHERS.md has the
+    command), or an account that holds nothing else.
 
     Args:
-        submissions: Folder with <student>/<assignment>/<assignment>.ipynb,
-            <student>/<assignment>.ipynb or <student>_<assignment>.ipynb; it is only read.
-        out: CSV file for the points of each task.
+        submissions: Folder or ZIP archive as a learning platform gives it, with
+            <student>/<assignment>/<assignment>.ipynb, <student>/<assignment>.ipynb or
+            <student>_<assignment>.ipynb; it is only read.
+        out: CSV file for the points of each task, written again after each submission.
         assignment: Grade only this one.
         feedback: Folder for the students' pages, <student>/<assignment>.html.
         timeout: Seconds that a cell may run; by default those of nbgrader_config.py.
         jobs: Submissions graded at once.
         course: Folder of an nbgrader course; by default notebooks/assignments.
+        run_as: Account under which submissions run, such as nobody; needs the rights of root.
     """
     from xmr_course.grading import grading
 
     print("Students' code runs here, with your rights: use a container or an account of its own.")
-    graded = grading.grade(submissions, course, assignment, timeout, feedback, jobs)
+    graded = grading.grade(submissions, course, assignment, timeout, feedback, jobs, out, run_as)
     print(grading.marks_table(graded).to_string())
     for each in graded:
         for remark in each.remarks:
             print(f"{each.student}, {each.assignment or 'unknown assignment'}: {remark}")
     if out is not None:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        grading.marks_by_task(graded).to_csv(out, encoding="utf-8")
         print(f"Points of each task: {out}")
     if feedback is not None:
         print(f"Pages for the students: {feedback}")

@@ -6,7 +6,7 @@ import copy
 import json
 from pathlib import Path
 
-from xmr_course.grading.course import CONFIG, assignments_dir, id_of
+from xmr_course.grading.course import CONFIG, course_dir, id_of
 from xmr_course.grading.release import as_text
 
 NAME = "tiny"
@@ -53,7 +53,7 @@ def course(folder: Path) -> Path:
     source.mkdir(parents=True)
     text = as_text({"cells": CELLS, "metadata": {}})
     (source / f"{NAME}.ipynb").write_text(text, encoding="utf-8")
-    (folder / CONFIG).write_bytes((assignments_dir() / CONFIG).read_bytes())
+    (folder / CONFIG).write_bytes((course_dir() / CONFIG).read_bytes())
     return folder
 
 

@@ -1,7 +1,4 @@
-"""Plausible wrong solutions of assignment 4, cross-attention.
-
-All of `WRONG` go through nbgrader; those of `MORE` are run in the tests' own process.
-"""
+"""Plausible wrong solutions of assignment 4, cross-attention."""
 
 from assignments.harness import Wrong
 
@@ -95,9 +92,6 @@ def numbers_kept(n, m, k, l, d):
         reveals="Programs until the visible test is green.",
         hidden_only=True,
     ),
-]
-
-MORE = [
     Wrong(
         name="maximum for log-sum-exp",
         cell="pool",

@@ -1,7 +1,4 @@
-"""Plausible wrong solutions of assignment 5, referral trees and the tree cell.
-
-All of `WRONG` go through nbgrader; those of `MORE` are run in the tests' own process.
-"""
+"""Plausible wrong solutions of assignment 5, referral trees and the tree cell."""
 
 from assignments.harness import Wrong
 
@@ -121,9 +118,6 @@ def node_cross_entropy(logits, labels):
         loses=("test_cross_entropy",),
         reveals="Lets numpy count from the end: -1 is an index to it, and no error says so.",
     ),
-]
-
-MORE = [
     Wrong(
         name="passive and perfect forgotten",
         cell="relation",

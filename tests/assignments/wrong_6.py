@@ -1,7 +1,4 @@
-"""Plausible wrong solutions of assignment 6, re-ranking.
-
-All of `WRONG` go through nbgrader; those of `MORE` are run in the tests' own process.
-"""
+"""Plausible wrong solutions of assignment 6, re-ranking."""
 
 from assignments.harness import Wrong
 
@@ -80,9 +77,6 @@ def final_distances(d_j, squared, largest_of_images, largest_of_captions, lam, q
         reveals="Has not seen that the distance is relative to whoever asks.",
         hidden_only=True,
     ),
-]
-
-MORE = [
     Wrong(
         name="duplicates before the item",
         cell="nearest",

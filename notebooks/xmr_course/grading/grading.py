@@ -1,30 +1,38 @@
-"""Marks for a folder of submissions: each run in a throw-away course, none stops the others."""
+"""Marks for a folder of submissions, each run in a process of its own.
+
+A submission's tests are those of the course; its marks are read here, from the outputs of the
+executed notebook, so that there is no grade book that a student's code could write.
+"""
 
 from __future__ import annotations
 
-import os
-import tempfile
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from threading import Lock
+from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
 
 from xmr_course.grading.course import (
-    Course,
     Mark,
+    Notebook,
     assignment_ids,
-    assignments_dir,
+    course_dir,
+    id_of,
     is_graded,
+    is_solution,
     read,
+    settings,
     source_of,
+    student_copies,
     unmarked,
 )
+from xmr_course.grading.execute import execute
+from xmr_course.grading.feedback import page
 from xmr_course.grading.submissions import Submission, find, mend
 from xmr_lib.errors import UnknownNameError
+from xmr_lib.files import atomic
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,11 +40,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Graded:
-    """What one student got for one assignment.
+    """The result of one student in one assignment.
 
     Attributes:
         student: The student.
-        assignment: The assignment; "" if nothing tells which it is.
+        assignment: The assignment; "" if it is unknown.
         marks: Points by graded cell; empty if the assignment is not known.
         remarks: What a teacher should know: cells that stopped, tests put back, …
         feedback: The page for the student, as HTML.
@@ -60,7 +68,7 @@ class Graded:
 
     @property
     def open(self) -> float:
-        """Points that a person has to give still."""
+        """Points that a person still has to give."""
         return sum(m.of for m in self.marks.values() if m.by_hand and m.points is None)
 
 
@@ -71,133 +79,133 @@ def grade(
     timeout: int | None = None,
     feedback: Path | None = None,
     jobs: int = 1,
+    out: Path | None = None,
+    run_as: str | None = None,
 ) -> list[Graded]:
     """Grades all submissions in a folder; the submissions themselves are only read.
 
-    Submissions are programs: they run here, with the rights of whoever calls this.
+    Submissions are programs: they run here, with the rights of the caller or of `run_as`.
 
     Args:
         folder: In one of the layouts of `submissions.find`.
         course: The nbgrader course; by default the checkout's assignments.
         assignment: Only this one.
         timeout: Seconds that a cell may run before it is stopped and loses its points.
-        feedback: Where pages for the students go, `<student>/<assignment>.html`; None: none.
-        jobs: Submissions graded at once, each in a process of its own.
+        feedback: Folder for the students' pages, `<student>/<assignment>.html`.
+        jobs: Submissions graded at once.
+        out: CSV of all marks, written again after each submission.
+        run_as: Account under which submissions run; needs the rights of root.
 
     Returns:
-        One entry a submission, by student and assignment.
+        One entry per submission, by student and assignment.
 
     Raises:
-        DataError: The folder is missing or holds no notebook.
+        DataError: The folder is missing or empty, or the course has no assignment.
         MissingDependencyError: nbgrader is not installed.
         UnknownNameError: There is no such assignment.
     """
-    course = course or assignments_dir()
+    course = course_dir(course)
     known = assignment_ids(course)
     if assignment is not None and assignment not in known:
         raise UnknownNameError("assignment", assignment, known)
-    copies = {name: read(source_of(course, name)) for name in known}
-    chosen = [
-        each
-        for each in find(Path(folder), copies)
-        if assignment is None or each.assignment in (assignment, "")
-    ]
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as temporary:
-        settings = (Path(temporary), course, timeout, feedback is not None)
-        results = dict(tqdm(_run(chosen, settings, jobs), total=len(chosen), desc="grading"))
-    graded = [results[number] for number in range(len(chosen))]
-    for each in graded:
-        if feedback is not None and each.feedback is not None:
-            file = feedback / each.student / f"{each.assignment}.html"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(each.feedback, encoding="utf-8")
-    return graded
+    config = settings(course).Execute
+    if timeout is not None:
+        config.timeout = timeout
+    sources = {name: read(source_of(course, name)) for name in known}
+    chosen = find(Path(folder), sources, assignment)
+    handed_out = student_copies(course, {one.assignment for one in chosen} - {""})
+
+    results: dict[int, Graded] = {}
+    one_at_a_time = Lock()
+
+    def run(number: int) -> None:
+        one = chosen[number]
+        each = Graded(one.student, "", {}, tuple(one.remarks))
+        if name := one.assignment:
+            each = grade_one(one, sources[name], handed_out[name], dict(config), run_as)
+        with one_at_a_time:
+            results[number] = each
+            _write(each, [results[n] for n in sorted(results)], feedback, out)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(tqdm(pool.map(run, range(len(chosen))), total=len(chosen), desc="grading"))
+    return [results[number] for number in sorted(results)]
 
 
-Settings = tuple[Path, Path, int | None, bool]
+def _write(
+    each: Graded, all_of_them: list[Graded], feedback: Path | None, out: Path | None
+) -> None:
+    """The page of one submission, and the table of all graded so far."""
+    if feedback is not None and each.feedback is not None:
+        with atomic(feedback / each.student / f"{each.assignment}.html") as temporary:
+            temporary.write_text(each.feedback, encoding="utf-8")
+    if out is not None:
+        with atomic(out) as temporary:
+            marks_by_task(all_of_them).to_csv(temporary, encoding="utf-8")
 
 
-def _run(chosen: list[Submission], settings: Settings, jobs: int) -> Iterator[tuple[int, Graded]]:
-    if jobs == 1:
-        grader = _Grader(settings)
-        for number, each in enumerate(chosen):
-            yield number, grader.grade(each, number)
-        return
-    with ProcessPoolExecutor(jobs, get_context("spawn"), _open, (settings,)) as pool:
-        waiting = {pool.submit(_grade_in_worker, *item): item[0] for item in enumerate(chosen)}
-        for done in as_completed(waiting):
-            yield waiting[done], done.result()
+def grade_one(
+    one: Submission,
+    source: Notebook,
+    handed_out: Notebook,
+    config: dict[str, Any],
+    run_as: str | None = None,
+) -> Graded:
+    """Marks of one submission; no points of tests where it does not run.
 
-
-class _Grader:
-    """One process's course. Students have numbers in it: their names may hold anything."""
-
-    def __init__(self, settings: Settings) -> None:
-        folder, original, timeout, self.with_feedback = settings
-        root = folder / str(os.getpid())
-        root.mkdir()
-        self.course = Course(root, original, timeout)
-        self.copies: dict[str, dict] = {}
-
-    def grade(self, one: Submission, number: int) -> Graded:
-        if not one.assignment:
-            return Graded(one.student, "", {}, tuple(one.remarks))
-        if one.assignment not in self.copies:
-            self.copies[one.assignment] = read(self.course.add(one.assignment))
-        student_copy = self.copies[one.assignment]
-        nothing = {  # points of the tests: none; a person may still find some
-            name: mark if mark.by_hand else Mark(0.0, mark.of)
-            for name, mark in unmarked(student_copy).items()
-        }
-        remarks = [*one.remarks]
-        if one.notebook is None:
-            return Graded(one.student, one.assignment, nothing, tuple(remarks))
+    Args:
+        one: The submission.
+        source: Its assignment with solutions and all tests.
+        handed_out: The student copy.
+        config: Traits of `nbgrader.preprocessors.Execute`.
+        run_as: As for `grade`.
+    """
+    marks = {
+        name: mark if mark.by_hand else Mark(0.0, mark.of)
+        for name, mark in unmarked(source).items()
+    }
+    remarks, shown = [*one.remarks], None
+    if one.notebook is not None:
         try:
-            return self._run(one, f"s{number:05d}", student_copy, remarks)
+            notebook, mended = mend(one.notebook, source)
+            remarks += mended
+            executed = execute(notebook, config, run_as)
+            blank = _blank(executed, handed_out)
+            remarks += _stops(executed) if not blank else [f"left blank: {', '.join(blank)}"]
+            marks = _marks(executed, marks, blank)
+            shown = page(executed, marks, one.assignment, one.student)
         except Exception as error:  # whatever a submission provokes must not stop the others
-            remarks.append(f"would not run at all ({error})")
-        return Graded(one.student, one.assignment, nothing, tuple(remarks))
-
-    def _run(self, one: Submission, student: str, student_copy: dict, remarks: list[str]) -> Graded:
-        """Marks of a submission that can be read; adds to `remarks` as it goes.
-
-        Raises:
-            RuntimeError: It does not run; other exceptions, where it is odder than that.
-        """
-        notebook, mended = mend(one.notebook, student_copy)
-        remarks += mended
-        self.course.submit(one.assignment, student, notebook)
-        if said := self.course.autograde(one.assignment, student):
-            raise RuntimeError(_reason(said))
-        remarks += _stops(read(self.course.graded_notebook(one.assignment, student)))
-        marks = self.course.marks(one.assignment, student)
-        page = None
-        if self.with_feedback and (file := self.course.write_feedback(one.assignment, student)):
-            page = file.read_text(encoding="utf-8")
-        return Graded(one.student, one.assignment, marks, tuple(remarks), page)
+            remarks.append(f"does not run ({error})")
+    return Graded(one.student, one.assignment, marks, tuple(remarks), shown)
 
 
-_grader: _Grader | None = None
+def _marks(executed: Notebook, marks: dict[str, Mark], blank: list[str]) -> dict[str, Mark]:
+    """Points of the tests by their outputs, as nbgrader gives them; 0 for a blank text."""
+    import nbformat
+    from nbgrader.utils import determine_grade
+
+    found = {}
+    cells = {id_of(cell): cell for cell in executed["cells"]}
+    for name, mark in marks.items():
+        if mark.by_hand:
+            found[name] = Mark(0.0 if name in blank or name not in cells else None, mark.of, True)
+        else:
+            points, _ = determine_grade(nbformat.from_dict(cells[name]))
+            found[name] = Mark(points, mark.of)
+    return found
 
 
-def _open(settings: Settings) -> None:
-    global _grader
-    _grader = _Grader(settings)
+def _blank(notebook: Notebook, handed_out: Notebook) -> list[str]:
+    """Answers that are still as they were handed out."""
+    stubs = {id_of(cell): cell["source"].strip() for cell in handed_out["cells"]}
+    return [
+        id_of(cell)
+        for cell in notebook["cells"]
+        if is_solution(cell) and cell["source"].strip() in ("", stubs[id_of(cell)])
+    ]
 
 
-def _grade_in_worker(number: int, one: Submission) -> Graded:
-    assert _grader is not None
-    return _grader.grade(one, number)
-
-
-def _reason(said: str) -> str:
-    """What nbgrader's log is about: the first exception in it, else its last line."""
-    lines = said.strip().splitlines()
-    errors = [line for line in lines if line.split(":")[0].endswith("Error")]
-    return [*errors, lines[-1]][0][:160]
-
-
-def _stops(notebook: dict) -> list[str]:
+def _stops(notebook: Notebook) -> list[str]:
     """Cells, other than tests, that ended in an error or ran too long."""
     found = []
     for place, cell in enumerate(notebook["cells"]):
@@ -207,9 +215,8 @@ def _stops(notebook: dict) -> list[str]:
             # an interrupted cell ends with the one or the other
             too_long = output["ename"] in ("CellTimeoutError", "KeyboardInterrupt")
             if too_long or not is_graded(cell):
-                name = cell["metadata"].get("nbgrader", {}).get("grade_id") or f"number {place + 1}"
                 what = "ran too long" if too_long else f"stops with {output['ename']}"
-                found.append(f"cell {name} {what}")
+                found.append(f"cell {id_of(cell) or f'number {place + 1}'} {what}")
                 break
     return found
 
@@ -230,19 +237,28 @@ def marks_table(graded: list[Graded]) -> pd.DataFrame:
 
 
 def marks_by_task(graded: list[Graded]) -> pd.DataFrame:
-    """A row a submission and assignment, a column a task; what a person must give stays empty."""
+    """A row per student, a column per task; points that a person has to give stay empty."""
     import pandas as pd
 
     rows: dict[str, dict[str, object]] = {}
     for each in graded:
-        row = rows.setdefault(each.student, {})
+        row = rows.setdefault(_harmless(each.student), {})
         name = each.assignment or "unknown"
         for cell, mark in each.marks.items():
             row[f"{name}/{cell} (of {mark.of:g})"] = mark.points
         row[f"{name}: automatic"] = each.automatic
         row[f"{name}: by hand still"] = each.open
-        remarks = "; ".join(each.remarks)
-        row[f"{name}: remarks"] = "; ".join(filter(None, [row.get(f"{name}: remarks"), remarks]))
+        remarks = "; ".join(filter(None, [row.get(f"{name}: remarks"), *each.remarks]))
+        row[f"{name}: remarks"] = _harmless(remarks)
     table = pd.DataFrame.from_dict(rows, orient="index").sort_index()
     table.index.name = "student"
     return table
+
+
+def _harmless(text: str) -> str:
+    """Text that no spreadsheet takes for a formula.
+
+    >>> _harmless("=1+1"), _harmless("Ada")
+    ("'=1+1", 'Ada')
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

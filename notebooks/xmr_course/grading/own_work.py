@@ -9,7 +9,7 @@ from collections.abc import Callable
 def own_work(function: Callable) -> None:
     """Refuses a function that was imported, or that calls this kit instead of doing the work.
 
-    It keeps honest people honest: who wants to can get round it, and whoever grades sees that.
+    It keeps honest people honest. A determined student can get round it, but not unseen.
 
     Args:
         function: What the student wrote in the notebook.

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from xmr_course.grading.course import Course, assignment_ids, assignments_dir, read
+from xmr_course.grading.course import Notebook, assignment_ids, course_dir, student_copies
 from xmr_lib.errors import DataError
+from xmr_lib.files import atomic
 
 KERNEL = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -17,7 +15,7 @@ KERNEL = {
 }
 
 
-def as_text(notebook: dict[str, Any]) -> str:
+def as_text(notebook: Notebook) -> str:
     """A notebook as it is committed: no outputs, no counts, nothing of the machine it was made on.
 
     >>> "my-env" in as_text({"cells": [], "metadata": {"kernelspec": {"name": "my-env"}}})
@@ -25,7 +23,6 @@ def as_text(notebook: dict[str, Any]) -> str:
     """
     cells = []
     for number, cell in enumerate(notebook["cells"]):
-        source = "".join(cell["source"])
         kept = {
             "cell_type": cell["cell_type"],
             "id": cell.get("id", f"cell-{number:02d}"),
@@ -34,7 +31,7 @@ def as_text(notebook: dict[str, Any]) -> str:
                 for name, value in cell["metadata"].items()
                 if name in ("nbgrader", "deletable", "editable", "tags")
             },
-            "source": source.splitlines(keepends=True),
+            "source": cell["source"].splitlines(keepends=True),
         }
         if cell["cell_type"] == "code":
             kept |= {"execution_count": None, "outputs": []}
@@ -43,25 +40,8 @@ def as_text(notebook: dict[str, Any]) -> str:
     return json.dumps(whole, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-def student_copies(course: Path, assignments: Iterable[str]) -> dict[Path, str]:
-    """What `release/` must hold: each file and its text.
-
-    Raises:
-        DataError: nbgrader refuses a source.
-        MissingDependencyError: nbgrader is not installed.
-        UnknownNameError: There is no such assignment.
-    """
-    copies = {}
-    with tempfile.TemporaryDirectory() as folder:
-        made = Course(Path(folder), course, graded=False)
-        for assignment in assignments:
-            copy = read(made.add(assignment))
-            copies[course / "release" / assignment / f"{assignment}.ipynb"] = as_text(copy)
-    return copies
-
-
 def release(course: Path | None = None, check: bool = False) -> list[Path]:
-    """Makes all student copies anew, or checks that those which lie there are up to date.
+    """Makes all student copies anew, or checks that those in `release/` are up to date.
 
     Args:
         course: An nbgrader course; by default the checkout's.
@@ -72,29 +52,32 @@ def release(course: Path | None = None, check: bool = False) -> list[Path]:
 
     Raises:
         DataError: With `check`, a copy differs from what its source gives, is missing, or has no
-            source; or nbgrader refuses a source.
+            source; or there is no assignment; or nbgrader refuses a source.
         MissingDependencyError: nbgrader is not installed.
     """
-    course = course or assignments_dir()
-    copies = student_copies(course, assignment_ids(course))
-    strangers = sorted(set((course / "release").glob("*/*.ipynb")) - set(copies))
+    course = course_dir(course)
+    copies = {
+        course / "release" / name / f"{name}.ipynb": as_text(notebook)
+        for name, notebook in student_copies(course, assignment_ids(course)).items()
+    }
+    without_source = sorted(set((course / "release").glob("*/*.ipynb")) - set(copies))
     if check:
-        _compare(copies, strangers)
+        _compare(copies, without_source)
         return list(copies)
     for file, text in copies.items():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8", newline="\n")
-    for file in strangers:
+        with atomic(file) as temporary:
+            temporary.write_text(text, encoding="utf-8", newline="\n")
+    for file in without_source:
         file.unlink()
     return list(copies)
 
 
-def _compare(copies: dict[Path, str], strangers: list[Path]) -> None:
-    problems = [f"{file} has no source" for file in strangers]
+def _compare(copies: dict[Path, str], without_source: list[Path]) -> None:
+    problems = [f"{file} has no source" for file in without_source]
     for file, text in copies.items():
         if not file.is_file():
             problems.append(f"{file} is missing")
         elif file.read_text(encoding="utf-8") != text:
             problems.append(f"{file} is not what its source gives")
     if problems:
-        raise DataError("\n".join([*problems, "Make them anew: make assignments"]))
+        raise DataError("\n".join([*problems, "Make the student copies again: make assignments"]))
