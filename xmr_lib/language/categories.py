@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from xmr_lib.data.feature_store import write_atomically
 from xmr_lib.errors import DataError
+from xmr_lib.files import atomic
 from xmr_lib.language.referral_tree import FRAGMENTS, N_NODES, RELATIONS, ReferralTree
 
 NULL = -1
@@ -40,28 +40,21 @@ class Categories:
     ) -> Categories:
         """The most frequent fragments and relations of the trees (ties: alphabetically).
 
-        Args:
-            trees: Of the training captions.
-            n_fragments: How many fragments are kept; fewer where there are no more.
-            n_relations: How many relations.
-
         Raises:
             DataError: There is not one fragment, or not one relation.
         """
-        counts: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
-        for tree in trees:
-            for place, node in enumerate(tree.nodes, start=1):
-                if node is not None:
-                    counts[place in FRAGMENTS][node] += 1
-        for leaf, what in ((True, "fragment"), (False, "relation")):
-            if not counts[leaf]:
+        trees = list(trees)
+        found = []
+        for places, n, what in (
+            (FRAGMENTS, n_fragments, "fragment"),
+            (RELATIONS, n_relations, "relation"),
+        ):
+            counts = Counter(tree[place] for tree in trees for place in places if tree[place])
+            if not counts:
                 raise DataError(f"The captions' trees hold no {what}: are these English sentences?")
-
-        def most(leaf: bool, n: int) -> tuple[str, ...]:
-            ordered = sorted(counts[leaf].items(), key=lambda item: (-item[1], item[0]))
-            return tuple(text for text, _ in ordered[:n])
-
-        return cls(most(True, n_fragments), most(False, n_relations))
+            ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+            found.append(tuple(text for text, _ in ordered[:n]))
+        return cls(*found)
 
     @cached_property
     def _numbers(self) -> tuple[dict[str, int], dict[str, int]]:
@@ -101,7 +94,7 @@ class Categories:
 
     def coverage(self, trees: Sequence[ReferralTree]) -> Coverage:
         """How much of what the trees say is in the dictionaries."""
-        direct, backed_off, lost = ({kind: 0 for kind in ("fragments", "relations")} for _ in "abc")
+        count = {what: {"fragments": 0, "relations": 0} for what in ("direct", "by head", "lost")}
         null = np.zeros(N_NODES)
         for tree in trees:
             for place, node in enumerate(tree.nodes, start=1):
@@ -109,17 +102,16 @@ class Categories:
                 if node is None:
                     null[place - 1] += 1
                 elif node in self._numbers[kind == "relations"]:
-                    direct[kind] += 1
-                elif self.label(place, node) != NULL:
-                    backed_off[kind] += 1
+                    count["direct"][kind] += 1
                 else:
-                    lost[kind] += 1
-        return Coverage(direct, backed_off, lost, null / max(1, len(trees)))
+                    count["lost" if self.label(place, node) == NULL else "by head"][kind] += 1
+        return Coverage(*count.values(), null / max(1, len(trees)))
 
     def save(self, path: str | Path) -> None:
-        """Writes JSON, atomically."""
+        """Writes a JSON object with the lists `fragments` and `relations`."""
         content = {"fragments": self.fragments, "relations": self.relations}
-        write_atomically(Path(path), json.dumps(content, ensure_ascii=False, indent=0).encode())
+        with atomic(path) as temporary:
+            temporary.write_text(json.dumps(content, ensure_ascii=False, indent=0), "utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> Categories:
@@ -140,7 +132,7 @@ class Categories:
                 "fragments and relations."
             ) from None
         for texts in lists:
-            if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            if not isinstance(texts, list) or {type(text) for text in texts} - {str}:
                 raise DataError(f"{path}: fragments and relations must be lists of texts.")
             if len(set(texts)) != len(texts):
                 raise DataError(f"{path} holds a category twice.")
@@ -172,12 +164,10 @@ class Coverage:
         lines = []
         for kind in ("fragments", "relations"):
             parts = (self.direct[kind], self.backed_off[kind], self.lost[kind])
-            total = max(1, sum(parts))
-            direct, backed_off, lost = (100 * part / total for part in parts)
+            direct, backed_off, lost = (100 * part / max(1, sum(parts)) for part in parts)
             lines.append(
                 f"{kind}: {sum(parts):,} nodes, {direct:.1f} % known, "
                 f"{backed_off:.1f} % by their head noun, {lost:.1f} % lost"
             )
-        shares = zip((*FRAGMENTS, *RELATIONS), self.null[[0, 2, 4, 6, 1, 3, 5]], strict=True)
-        lines.append("Null: " + ", ".join(f"{p} {100 * s:.0f} %" for p, s in sorted(shares)))
-        return "\n".join(lines)
+        null = ", ".join(f"{place} {100 * share:.0f} %" for place, share in enumerate(self.null, 1))
+        return "\n".join([*lines, f"Null: {null}"])

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from scipy.sparse import csr_matrix
 
 from xmr_lib.data.vocabulary import Vocabulary, tokenize
 from xmr_lib.errors import DataError
+from xmr_lib.files import atomic
 from xmr_lib.language.words import Token
 
 KINDS = ("noun", "adjective", "verb")
@@ -65,40 +67,44 @@ class Concepts:
         Raises:
             DataError: The captions hold no noun, adjective or verb.
         """
-        named = []  # (lemma, kind) of each caption
-        by_form: dict[str, Counter] = defaultdict(Counter)
+        named: list[set[tuple[str, int]]] = []  # (lemma, kind) of each caption
+        by_form: dict[str, Counter[tuple[str, int]]] = defaultdict(Counter)
         for tokens in tagged:
-            found = set()
+            named.append(set())
             for token in tokens:
                 kind = _TAGS.get(token.tag)
-                if kind is None or token.lemma in _NO_CONCEPTS or len(token.lemma) < 2:
-                    continue
-                found.add((token.lemma, kind))
-                by_form[token.word][token.lemma, kind] += 1
-            named.append(found)
+                if kind is not None and token.lemma not in _NO_CONCEPTS and len(token.lemma) > 1:
+                    named[-1].add((token.lemma, kind))
+                    by_form[token.word][token.lemma, kind] += 1
         counts = Counter(concept for found in named for concept in found)
-        wanted = _split(n_concepts, shares)
+        frequent = sorted(counts, key=lambda concept: (-counts[concept], concept))
+        wanted = [n_concepts * share // sum(shares) for share in shares]
+        wanted[0] += n_concepts - sum(wanted)  # what rounding leaves
         chosen: list[tuple[str, int]] = []
         for kind, n in enumerate(wanted):
-            of_kind = [(c, n_) for c, n_ in counts.items() if c[1] == kind]
-            chosen += [c for c, _ in sorted(of_kind, key=lambda item: (-item[1], item[0]))[:n]]
+            chosen += [concept for concept in frequent if concept[1] == kind][:n]
         if not chosen:
             raise DataError("The captions hold no noun, adjective or verb: no concepts.")
         kinds = tuple(sum(kind == k for _, kind in chosen) for k in range(len(shares)))
         if len(chosen) < n_concepts:
-            warnings.warn(_shortage(kinds, wanted), stacklevel=2)
+            has = ", ".join(
+                f"{n} of {asked} {name}s"
+                for name, n, asked in zip(KINDS, kinds, wanted, strict=False)
+                if n < asked
+            )
+            warnings.warn(
+                f"The captions have too few words ({has}): {len(chosen)} concepts instead of "
+                f"{n_concepts}.",
+                stacklevel=2,
+            )
         number = {concept: i for i, concept in enumerate(chosen)}
-        forms = {}
-        for form, of_form in by_form.items():
-            ((most, _),) = of_form.most_common(1)
-            if most in number:
-                forms[form] = number[most]
-        rows = [[number[c] for c in found if c in number] for found in named]
-        together = _together(rows, len(chosen))
-        return cls(
-            tuple(word for word, _ in chosen), kinds,
-            np.array([counts[c] for c in chosen]), together, forms,
-        )  # fmt: skip
+        most = {form: of_form.most_common(1)[0][0] for form, of_form in by_form.items()}
+        forms = {form: number[concept] for form, concept in most.items() if concept in number}
+        together = _together(
+            [[number[c] for c in found if c in number] for found in named], len(chosen)
+        )
+        n_captions = np.array([counts[concept] for concept in chosen])
+        return cls(tuple(word for word, _ in chosen), kinds, n_captions, together, forms)
 
     def labels(self, captions: Sequence[str]) -> np.ndarray:
         """Which concepts each caption names, `(n_captions, n)` bool."""
@@ -120,7 +126,7 @@ class Concepts:
     def save(self, path: str | Path) -> None:
         """Writes an `.npz` without pickles."""
         names = json.dumps({"words": self.words, "kinds": self.kinds, "forms": self.forms})
-        with Path(path).open("wb") as file:
+        with atomic(path) as file:
             np.savez_compressed(file, counts=self.counts, together=self.together, names=names)
 
     @classmethod
@@ -142,44 +148,19 @@ class Concepts:
             raise DataError(f"{path} holds no concepts ({error!r}).") from None
         n = len(words)
         if counts.shape != (n,) or together.shape != (n, n):
-            raise DataError(f"{path}: {n} words, but counts of shapes {counts.shape}, "
-                            f"{together.shape}.")  # fmt: skip
+            shapes = f"{counts.shape}, {together.shape}"
+            raise DataError(f"{path}: {n} words, but counts of shapes {shapes}.")
         if sum(kinds) != n or not all(0 <= i < n for i in forms.values()):
             raise DataError(f"{path}: its kinds or its word forms do not fit its {n} words.")
         return cls(words, kinds, counts, together, forms)
 
 
-def _split(n: int, shares: tuple[int, ...]) -> list[int]:
-    """`n` in the given shares; what rounding leaves goes to the first."""
-    parts = [n * share // sum(shares) for share in shares]
-    parts[0] += n - sum(parts)
-    return parts
-
-
-def _shortage(kinds: Sequence[int], wanted: Sequence[int]) -> str:
-    """What to say where the captions have fewer words than were asked for."""
-    short = [
-        f"{has} of {asked} {kind}s"
-        for kind, has, asked in zip(KINDS, kinds, wanted, strict=False)
-        if has < asked
-    ]
-    if len(short) == len(kinds):
-        return f"The captions have {sum(kinds)} words for {sum(wanted)} concepts: all are taken."
-    return (
-        f"The captions have too few words of a kind ({', '.join(short)}): {sum(kinds)} concepts "
-        f"instead of {sum(wanted)}."
-    )
-
-
 def _together(rows: Sequence[Sequence[int]], n: int) -> np.ndarray:
-    """In how many rows each pair stands, `(n, n)`, zeros on the diagonal."""
-    together = np.zeros((n, n), dtype=np.int64)
-    for start in range(0, len(rows), 4096):  # a block of captions as one product
-        block = rows[start : start + 4096]
-        named = np.zeros((len(block), n), dtype=np.float32)
-        for i, row in enumerate(block):
-            named[i, row] = 1
-        together += (named.T @ named).astype(np.int64)
+    """In how many rows each pair of `n` concepts stands, `(n, n)`, zeros on the diagonal."""
+    columns = [column for row in rows for column in row]
+    starts = np.cumsum([0, *map(len, rows)])
+    named = csr_matrix((np.ones(len(columns), int), columns, starts), (len(rows), n))
+    together = (named.T @ named).toarray()
     np.fill_diagonal(together, 0)
     return together
 

@@ -5,7 +5,6 @@ Both come from the training captions alone, and lie in a run's folder beside its
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from xmr_lib.data.feature_store import write_atomically
 from xmr_lib.data.vocabulary import Vocabulary
 from xmr_lib.errors import DataError
-from xmr_lib.files import cache_dir
+from xmr_lib.language.cache import cached
 from xmr_lib.language.categories import Categories
 from xmr_lib.language.concepts import Concepts
 from xmr_lib.language.peer_files import load_peer_concepts
@@ -121,18 +119,10 @@ class Knowledge:
 
 def _concepts_of(captions: Sequence[str], tagger: str, n_concepts: int) -> Concepts:
     """Concepts of training captions; tagging takes seconds, so they are kept in the cache."""
-    content = "\n".join([str(VERSION), tagger, str(n_concepts), *captions])
-    file = cache_dir() / "concepts" / f"{hashlib.sha256(content.encode()).hexdigest()[:16]}.npz"
-    if file.is_file():
-        try:
-            return Concepts.load(file)
-        except DataError:
-            file.unlink()  # damaged: made again
-    tag = load_tagger(tagger)
-    concepts = Concepts.build((tag(caption) for caption in captions), n_concepts)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f"unfinished-{file.name}")
-    concepts.save(unfinished)
-    write_atomically(file, unfinished.read_bytes())
-    unfinished.unlink()
-    return concepts
+    return cached(
+        "concepts.npz",
+        [VERSION, tagger, n_concepts, list(captions)],
+        lambda: Concepts.build(map(load_tagger(tagger), captions), n_concepts),
+        Concepts.load,
+        Concepts.save,
+    )
