@@ -116,6 +116,13 @@ def _(folder):
     write(folder, "captions.csv", [("image", "caption", "caption2"), *rows])
 
 
+@brings("columns of one name")
+def _(folder):
+    photos(folder)
+    rows = [(f"{name}.jpg", *both) for name, both in EXPECTED.items()]
+    write(folder, "captions.csv", [("image", "caption", "caption"), *rows])
+
+
 @brings("a caption in square brackets is no list", {"p00": ("[blurred]", "[a] and [b]")})
 def _(folder):
     photos(folder)
@@ -250,6 +257,12 @@ def _(folder):
     write(folder, "captions.csv", [("image_id", "caption"), *((i[:-4], text) for i, text in PAIRS)])
 
 
+@brings("numbers without their zeros", {"0012": ("a", "b")})
+def _(folder):
+    picture(folder / "images" / "0012.jpg")
+    dump(folder, "c.json", [{"id": 12, "caption": ["a", "b"]}])
+
+
 @brings("Flickr8k-CN's #zhb#0")
 def _(folder):
     photos(folder)
@@ -331,6 +344,36 @@ def _(folder):
     picture(folder / "00000" / "p00.jpg")
     (folder / "00000" / "p00.txt").write_text("a first thing 0\n", encoding="utf-8")
     dump(folder, "00000/p00.json", {"url": "u", "key": "p00"})
+
+
+@brings("JSON: pictures with captions inside of an object")
+def _(folder):
+    photos(folder)
+    images = [{"file_name": f"{name}.jpg", "captions": both} for name, both in EXPECTED.items()]
+    dump(folder, "all.json", {"info": {"year": 2024}, "images": images})
+
+
+@brings("texts in one folder, pictures in another")
+def _(folder):
+    photos(folder)
+    (folder / "texts").mkdir()
+    for name, both in EXPECTED.items():
+        (folder / "texts" / f"{name}.txt").write_text("\n".join(both) + "\n\n", encoding="utf-8")
+
+
+@brings("image<TAB>caption with more commas than tabs", {"p00": ("a dog, a cat, a cow",)})
+def _(folder):
+    photos(folder)
+    (folder / "c.txt").write_text("p00.jpg\ta dog, a cat, a cow\n", encoding="utf-8")
+
+
+@brings("Flickr8k's texts and pictures in folders of their own", splits="8/2/2")
+def _(folder):
+    photos(folder, place="Flicker8k_Dataset")
+    (folder / "Flickr8k_text").mkdir()
+    lines = [f"{image}#{i % 2}\t{text}\n" for i, (image, text) in enumerate(PAIRS)]
+    (folder / "Flickr8k_text" / "Flickr8k.token.txt").write_text("".join(lines), encoding="utf-8")
+    lists(folder / "Flickr8k_text", "Flickr_8k.{}Images.txt", ".jpg")
 
 
 @brings("captions a folder deeper")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,41 +18,14 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from xmr_lib import toy
-from xmr_lib.data import formats, hub
-from xmr_lib.data.file_names import match, pictures_below, plain_name, stem
+from xmr_lib.data.file_names import pictures_below, plain_name, stem
+from xmr_lib.data.finding import FORMATS, READERS, find_annotations, find_images, split_by_lists
 from xmr_lib.data.formats import split_of_file
 from xmr_lib.data.images import open_image
-from xmr_lib.data.records import SPLITS, Row, read_text
+from xmr_lib.data.records import Row
 from xmr_lib.data.splits import assign_splits
 from xmr_lib.errors import DataError, UnknownNameError
 
-# Where a folder holds several annotation files, the format that tells more comes first.
-READERS = {
-    "karpathy": formats.read_karpathy,
-    "coco": formats.read_coco,
-    "flickr-token": formats.read_flickr_token,
-    "table": formats.read_table,
-    "json": formats.read_records,
-    "hf": hub.read_saved_dataset,
-    "text-files": formats.read_text_files,
-}
-FORMATS = tuple(READERS)
-
-# Where images lie, seen from the annotation file or from the folder that is given for them.
-IMAGE_FOLDERS = (
-    ".",
-    "images",
-    "Images",
-    "Flicker8k_Dataset",  # sic
-    "Flickr8k_Dataset",
-    "flickr30k-images",
-    "flickr30k_images",
-    "train2014",
-    "val2014",
-    "test2014",
-    "train2017",
-    "val2017",
-)
 _ARCHIVES = (".tar", ".zip", ".tgz", ".tar.gz")
 _SHOWN = 5  # problems named in a message; the others are counted
 
@@ -201,11 +173,16 @@ def load(
         raise UnknownNameError("annotation format", format, FORMATS)
     if on_problem not in ("raise", "skip"):
         raise UnknownNameError("way to treat problems", on_problem, ("raise", "skip"))
-    folder = Path(images).expanduser().resolve() if images is not None else None
-    if folder is not None and not folder.is_dir():
-        raise DataError(f"{folder}: there is no such folder of images.")
-    files, format = find_annotations(Path(source).expanduser().resolve(), format)
+    source = Path(source).expanduser().resolve()
+    files, format = find_annotations(source, format)
     parent = Path(os.path.commonpath([f if f.is_dir() else f.parent for f in files]))
+    if images is not None:
+        bases = [Path(images).expanduser().resolve()]
+        if not bases[0].is_dir():
+            raise DataError(f"{bases[0]}: there is no such folder of images.")
+    else:
+        above = parent.parent if parent.name == "annotations" else parent
+        bases = list(dict.fromkeys([parent, above, source if source.is_dir() else above]))
     rows, problems = [], []
     for file in files:
         found = READERS[format](file)
@@ -215,18 +192,17 @@ def load(
             for row in found.rows:
                 row.where = f"{place}, {row.where}"
                 row.split = split_of_file(file) if row.split is None else row.split
-                if folder is None and file.parent != parent:
+                if images is None and file.parent != parent:
                     row.image = f"{file.parent.name}/{row.image}"
         problems += found.problems
         rows += found.rows
-    folder = folder or parent
     names = list(dict.fromkeys(row.image for row in rows))
-    paths = dict(zip(names, find_images(names, folder), strict=True))
+    paths = dict(zip(names, find_images(names, bases), strict=True))
     if names and not any(paths.values()):
-        raise DataError(_nothing_found(files[0], names, folder))
+        raise DataError(_nothing_found(files[0], names, bases[-1]))
     if all(row.split is None for row in rows):
-        rows = _split_by_lists(rows, parent)
-    entries, more = _join(rows, paths, folder)
+        rows = split_by_lists(rows, parent)
+    entries, more = _join(rows, paths, bases[-1])
     problems += more
     if check_images:
         broken = _undecodable(list(entries))
@@ -246,89 +222,6 @@ def load(
         assign_splits(bare, splits, protocol, restval=restval),
         np.arange(len(entries)),
     )
-
-
-def find_annotations(source: Path, format: str | None = None) -> tuple[list[Path], str]:
-    """The annotation files that a path names or a folder holds, and their format.
-
-    Several files are taken where their names differ in the split alone (`train.csv`, `test.csv`,
-    `captions_val2014.json`).
-
-    Raises:
-        DataError: Nothing is there, nothing is recognisable, or several files could be meant.
-    """
-    if not source.exists():
-        raise DataError(f"{source}: there is no such file or folder.")
-    if source.is_file() or formats.recognise(source):
-        found = format or formats.recognise(source)
-        if found is None:
-            raise DataError(formats.why_not(source))
-        return [source], found
-    for pattern in (("*", "annotations/*"), ("*/*",)):
-        inside = sorted(path for each in pattern for path in source.glob(each))
-        kinds = {path: formats.recognise(path) for path in inside if path.name[0] != "."}
-        for name in READERS if format is None else [format]:
-            hits = [path for path, kind in kinds.items() if kind == name]
-            if name == "flickr-token":  # Flickr8k comes with its captions lemmatised, too
-                hits = [path for path in hits if ".lemma." not in path.name] or hits
-            if _are_unlike(hits):
-                hits = [path for path in hits if "caption" in path.name.lower()] or hits
-            if _are_unlike(hits):
-                files = ", ".join(str(path.relative_to(source)) for path in hits)
-                raise DataError(f"{source}: holds several annotation files. Name one of {files}.")
-            if hits:
-                return hits, name
-    if format in (None, "text-files") and formats.text_files(source):
-        return [source], "text-files"
-    raise DataError(formats.why_none(source, format))
-
-
-def _are_unlike(files: list[Path]) -> bool:
-    """Whether files differ in more than the split (as those of MS-COCO's two years do)."""
-    words = "|".join(sorted(SPLITS, key=len, reverse=True))
-    without = {re.sub(words, "", file.name.lower()) for file in files}
-    return len(without) > 1 or len(set(map(split_of_file, files))) < len(files)
-
-
-def find_images(names: Sequence[str], folder: Path) -> list[Path | None]:
-    """The files of images, looked for in a folder and its subfolders; None: not there."""
-    bases = [folder.parent, folder] if folder.name == "annotations" else [folder]
-    folders = [base / name for base in bases for name in IMAGE_FOLDERS if (base / name).is_dir()]
-    paths: list[Path | None] = []
-    for name in names:
-        hit = next((f for f in folders if os.path.isfile(f / name)), None)
-        paths.append(hit / name if hit else None)
-        if hit and hit is not folders[0]:  # the next one probably lies in the same folder
-            folders.remove(hit)
-            folders.insert(0, hit)
-    if not all(paths):
-        near = match(names, pictures_below(bases[0]))
-        paths = [
-            path or (bases[0] / other if other else None)
-            for path, other in zip(paths, near, strict=True)
-        ]
-    return paths
-
-
-def _split_by_lists(rows: list[Row], folder: Path) -> list[Row]:
-    """Rows with the splits that lists of names beside the annotations give.
-
-    Such as Flickr8k's `Flickr_8k.trainImages.txt`, with or without endings. Images in no list are
-    left out, as they are meant to be.
-    """
-    names = list(dict.fromkeys(row.image for row in rows))
-    splits: dict[str, str] = {}
-    for file in sorted(folder.glob("*.txt")):
-        split = split_of_file(file)
-        if split and formats.recognise(file) is None:
-            listed = read_text(file).split("\n")
-            listed = [line.strip() for line in listed if line.strip()]
-            found = [name for name in match(listed, names) if name]
-            if 2 * len(found) >= len(listed):  # else a text that is something else
-                splits |= dict.fromkeys(found, split)
-    if "train" not in splits.values():
-        return rows
-    return [replace(row, split=splits[row.image]) for row in rows if row.image in splits]
 
 
 def _join(

@@ -41,7 +41,8 @@ def match(names: Iterable[str], known: Iterable[str]) -> list[str | None]:
         if name not in exact:
             hits = by_name.get(_last(name)) or (not _has_ending(name) and by_stem[stem(name)]) or []
             short = name.removeprefix(shared)
-            hits = [hit for hit in hits if _same_end(hit, name) or _same_end(hit, short)]
+            if "/" in short:
+                hits = [hit for hit in hits if _same_end(hit, name) or _same_end(hit, short)]
             cased = [hit for hit in hits if posixpath.basename(hit) == posixpath.basename(name)]
             hits = hits if len(hits) < 2 else cased
             name = hits[0] if len(hits) == 1 else ""
@@ -60,9 +61,10 @@ def plain_name(name: str) -> str:
 
 
 def stem(name: str) -> str:
-    """The last part of a name, without ending and in one case: what near names share."""
+    """The last part of a name, in one case, without its ending and a number's leading zeros."""
     last = _last(plain_name(name))
-    return posixpath.splitext(last)[0] if _has_ending(last) else last
+    last = posixpath.splitext(last)[0] if _has_ending(last) else last
+    return last.lstrip("0") if last.isdecimal() else last
 
 
 def pictures_below(folder: Path) -> list[str]:

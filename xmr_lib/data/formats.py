@@ -12,8 +12,9 @@ import io
 import json
 import re
 from pathlib import Path
+from typing import Any
 
-from xmr_lib.data.file_names import ENDINGS, stem
+from xmr_lib.data.file_names import ENDINGS, pictures_below, stem
 from xmr_lib.data.records import (
     SPLITS,
     Annotations,
@@ -120,6 +121,7 @@ def read_table(path: Path) -> Annotations:
             ) from None
     skipped = text.count("\n") - lines.count("\n")
     header = [name.strip() for name in cells[0][1]]
+    header = [f"{name}_{i}" if name in header[:i] else name for i, name in enumerate(header)]
     if find_columns(header) is not None:
         cells = cells[1:]
     elif (header := _headerless(header)) is None:
@@ -145,6 +147,10 @@ def _delimiter(text: str) -> tuple[str, str]:
     first, _, rest = text.partition("\n")
     if said := re.fullmatch('"?sep=(.)"?', first.strip("\ufeff"), re.I):
         return said[1], rest
+    for delimiter in "\t|;,":
+        names = first.split(delimiter)
+        if find_columns(names) or _headerless(names):
+            return delimiter, text
     return max("\t|;,", key=first.count), text
 
 
@@ -179,8 +185,8 @@ def _headerless(first: list[str]) -> list[str] | None:
 def read_records(path: Path) -> Annotations:
     """Reads JSON of other shapes, each picture with its caption or captions.
 
-    A list of objects with keys such as image and caption, one such object a line
-    (`metadata.jsonl`), or an object that names them by picture: `{"a.jpg": ["a dog", …]}`.
+    A list of objects with keys such as image and caption (perhaps inside of an object), one such
+    object a line (`metadata.jsonl`), or captions by picture: `{"a.jpg": ["a dog", …]}`.
 
     Raises:
         DataError: Broken JSON, or no such keys.
@@ -189,7 +195,9 @@ def read_records(path: Path) -> Annotations:
     if path.suffix.lower() == ".json":
         content = parse_json(path, text)
         if isinstance(content, dict):
-            content = [{"image": name, "caption": each} for name, each in content.items()]
+            inside = [each for each in content.values() if _are_records(each)]
+            by_name = [{"image": name, "caption": each} for name, each in content.items()]
+            content = inside[0] if inside else by_name
         records = [(f"entry {i}", each) for i, each in enumerate(content, start=1)]
     else:
         lines = enumerate(text.split("\n"), start=1)
@@ -213,21 +221,21 @@ def read_text_files(folder: Path) -> Annotations:
     for file in text_files(folder):
         name = file.relative_to(folder)
         rows.append(Row(str(name.with_suffix("")), where=str(name)))
-        for line in read_text(file).strip().split("\n"):
+        try:
+            lines = [line for line in read_text(file).split("\n") if line.strip()]
+        except DataError as error:  # empty, or not text
+            problems.append(str(error))
+            continue
+        for line in lines:
             rows[-1].add(line, str(name), problems)
     return Annotations(folder.name, rows, problems)
 
 
 def text_files(folder: Path) -> list[Path]:
-    """Text files in a folder and its subfolders beside which a picture of that name lies."""
-    found = []
-    for place in [folder, *sorted(each for each in folder.iterdir() if each.is_dir())]:
-        names = {each.name for each in place.iterdir()}
-        pictures = {stem(name) for name in names if name.lower().endswith(ENDINGS)}
-        found += [
-            place / n for n in sorted(names) if n.endswith(".txt") and stem(n[:-4]) in pictures
-        ]
-    return found
+    """Text files in a folder and its subfolders for which there is a picture of the same name."""
+    texts = sorted([*folder.glob("*.txt"), *folder.glob("*/*.txt")])
+    names = {stem(name) for name in pictures_below(folder)} if texts else ()
+    return [file for file in texts if stem(file.stem) in names]
 
 
 def split_of_file(path: Path) -> str | None:
@@ -277,18 +285,23 @@ def _recognise_json(path: Path, head: str) -> str | None:
         return "karpathy"
     if _COCO_WITHOUT_CAPTIONS.match(path.name):
         return None
-    if '"images"' in head and '"file_name"' in head:
-        return "coco"
     if _NAMED_CAPTIONS.match(head):
         return "json"
-    start = head.find("{")
-    if path.suffix.lower() == ".json" and head[:start].strip() != "[":
-        return None
-    try:
-        first, _ = json.JSONDecoder().raw_decode(head[start:])
-    except ValueError:
-        return None
-    return "json" if find_columns(first) else None
+    coco = '"images"' in head and '"file_name"' in head
+    for start in re.finditer(r"\[\s*(?=\{)" if path.suffix.lower() == ".json" else "^", head):
+        try:
+            first, _ = json.JSONDecoder().raw_decode(head, start.end())
+        except ValueError:
+            continue
+        if _are_records([first]) and not (coco and "image_id" in first):  # MS-COCO's annotations
+            return "json"
+    return "coco" if coco else None
+
+
+def _are_records(content: Any) -> bool:
+    """Whether this is a list of objects with an image and captions."""
+    first = content[0] if isinstance(content, list) and content else None
+    return isinstance(first, dict) and find_columns(first) is not None
 
 
 def why_not(file: Path) -> str:
