@@ -40,16 +40,14 @@ def test_labels_back_off_to_the_head_noun():
         "dog", "on", "red ball", None, "ball", None, None,
     ]  # fmt: skip
     assert found.labels([]).shape == (0, 7)
+    assert found.coverage([]).nodes.sum() == 0
 
 
 def test_coverage_by_hand():
     found = Categories(("dog", "ball"), ("run on",))
     report = found.coverage(TREES)
     # fragments: dog, grass | dog, red ball, grass, park | cat, red ball | park
-    assert report.direct == {"fragments": 2, "relations": 2}
-    assert report.backed_off == {"fragments": 2, "relations": 0}
-    assert report.lost == {"fragments": 5, "relations": 4}
-    assert report.share("fragments") == pytest.approx(4 / 9)
+    assert report.nodes.tolist() == [[2, 2, 5], [2, 0, 4]]
     assert report.null.tolist() == [0.25, 0.75, 0.75, 0, 0, 0.75, 0.75]
     assert "22.2 % by their head noun" in str(report)
 

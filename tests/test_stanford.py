@@ -10,7 +10,8 @@ from xmr_lib.errors import DataError
 from xmr_lib.language import stanford
 from xmr_lib.language.parsing import chunks_of
 from xmr_lib.language.referral_tree import tree_of_chunks
-from xmr_lib.language.tagging import Token, load_tagger
+from xmr_lib.language.tagging import load_tagger
+from xmr_lib.language.words import Token
 
 # A parse as the parser prints it, and the tree that it should lead to.
 PARSED = {
@@ -46,12 +47,13 @@ PARSED = {
 def java(tmp_path, monkeypatch):
     """A `java` that prints what the test wants."""
 
-    def make(output: str, code: int = 0, error: str = ""):
+    def make(output: str, code: int = 0, error: str = "", keep: bool = False):
         (tmp_path / "output.txt").write_text(output, encoding="utf-8")
         script = tmp_path / "bin" / "java"
         script.parent.mkdir(exist_ok=True)
+        copy = f'for last; do :; done; cp "$last" {tmp_path}' if keep else ""
         script.write_text(
-            f"#!/bin/sh\ncat {tmp_path}/output.txt\necho '{error}' >&2\nexit {code}\n"
+            f"#!/bin/sh\n{copy}\ncat {tmp_path}/output.txt\necho '{error}' >&2\nexit {code}\n"
         )
         script.chmod(script.stat().st_mode | stat.S_IEXEC)
         monkeypatch.setenv("PATH", f"{script.parent}:/usr/bin:/bin")
@@ -119,7 +121,8 @@ def test_what_goes_wrong_is_told(java, monkeypatch, tmp_path):
         stanford.parse(tagged)
 
 
-def test_words_are_written_as_the_parser_reads_them():
-    (token,) = load_tagger()("(")
-    assert stanford._line([token]) == "-LRB-_-LRB-"
-    assert stanford._line(load_tagger()("a dog , 3 cats !")) == "a_DT dog_NN ,_, 3_CD cats_NNS !_."
+def test_words_are_written_as_the_parser_reads_them(java, tmp_path):
+    java("(ROOT x)\n", keep=True)
+    stanford.parse([load_tagger()("a dog , (3 cats) !")])
+    said = (tmp_path / "sentences.txt").read_text()
+    assert said == "a_DT dog_NN ,_, -LRB-_-LRB- 3_CD cats_NNS -RRB-_-RRB- !_.\n"

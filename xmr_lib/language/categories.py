@@ -94,18 +94,15 @@ class Categories:
 
     def coverage(self, trees: Sequence[ReferralTree]) -> Coverage:
         """How much of what the trees say is in the dictionaries."""
-        count = {what: {"fragments": 0, "relations": 0} for what in ("direct", "by head", "lost")}
-        null = np.zeros(N_NODES)
-        for tree in trees:
-            for place, node in enumerate(tree.nodes, start=1):
-                kind = "fragments" if place in FRAGMENTS else "relations"
-                if node is None:
-                    null[place - 1] += 1
-                elif node in self._numbers[kind == "relations"]:
-                    count["direct"][kind] += 1
-                else:
-                    count["lost" if self.label(place, node) == NULL else "by head"][kind] += 1
-        return Coverage(*count.values(), null / max(1, len(trees)))
+        known = self.labels(trees) != NULL
+        counts = []
+        for places, numbers in zip((FRAGMENTS, RELATIONS), self._numbers, strict=True):
+            nodes = [tree[place] for tree in trees for place in places if tree[place]]
+            direct = sum(node in numbers for node in nodes)
+            found = int(known[:, np.array(places) - 1].sum())
+            counts.append((direct, found - direct, len(nodes) - found))
+        null = [[node is None for node in tree.nodes] for tree in trees]
+        return Coverage(np.array(counts), np.mean(null or np.zeros((1, N_NODES)), axis=0))
 
     def save(self, path: str | Path) -> None:
         """Writes a JSON object with the lists `fragments` and `relations`."""
@@ -139,35 +136,26 @@ class Categories:
         return cls(*map(tuple, lists))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Coverage:
-    """How many nodes that are not Null the dictionaries know, by "fragments" and "relations".
+    """How many nodes that are not Null the dictionaries know.
 
     Attributes:
-        direct: As they are.
-        backed_off: By their head noun only.
-        lost: Not at all: they become Null.
+        nodes: Fragments and relations that are in the dictionary, whose head noun is, and that are
+            lost (they become Null), `(2, 3)`.
         null: Share of trees whose place says nothing, `(7,)`.
     """
 
-    direct: dict[str, int]
-    backed_off: dict[str, int]
-    lost: dict[str, int]
+    nodes: np.ndarray
     null: np.ndarray
-
-    def share(self, kind: str) -> float:
-        """Share of "fragments" or "relations" that have a category, directly or by back-off."""
-        known = self.direct[kind] + self.backed_off[kind]
-        return known / max(1, known + self.lost[kind])
 
     def __str__(self) -> str:
         lines = []
-        for kind in ("fragments", "relations"):
-            parts = (self.direct[kind], self.backed_off[kind], self.lost[kind])
-            direct, backed_off, lost = (100 * part / max(1, sum(parts)) for part in parts)
+        for kind, counts in zip(("fragments", "relations"), self.nodes, strict=True):
+            direct, by_head, lost = 100 * counts / max(1, counts.sum())
             lines.append(
-                f"{kind}: {sum(parts):,} nodes, {direct:.1f} % known, "
-                f"{backed_off:.1f} % by their head noun, {lost:.1f} % lost"
+                f"{kind}: {counts.sum():,} nodes, {direct:.1f} % known, "
+                f"{by_head:.1f} % by their head noun, {lost:.1f} % lost"
             )
         null = ", ".join(f"{place} {100 * share:.0f} %" for place, share in enumerate(self.null, 1))
         return "\n".join([*lines, f"Null: {null}"])

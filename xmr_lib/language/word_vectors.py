@@ -1,8 +1,7 @@
 """Word vectors for concepts: read from a GloVe file, or derived from the training captions.
 
-GloVe's vectors are a download of their own; without them the kit makes vectors from the captions
-it trains on: words that share contexts get similar vectors. They know these captions and nothing
-else of the world.
+GloVe's vectors are a download of their own. Without them the kit makes vectors from the captions
+it trains on: words that share contexts get similar vectors.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from xmr_lib.data.vocabulary import tokenize
 from xmr_lib.errors import DataError
 
 WINDOW = 4  # words on each side that count as context
+N_CONTEXTS = 2000  # the most frequent words
 
 
 def caption_vectors(
@@ -36,25 +36,20 @@ def caption_vectors(
         `(n, dim)` float32, rows of length 1, or 0 for words that never occur; the same every time.
     """
     tokenized = [tokenize(caption) for caption in captions]
-    index = {word: i for i, word in enumerate(_frequent(tokenized))}
-    counts = np.zeros((n, len(index)))
+    words = Counter(word for tokens in tokenized for word in tokens if word.isalpha())
+    contexts = sorted(words, key=lambda word: (-words[word], word))[:N_CONTEXTS]
+    column = {word: i for i, word in enumerate(contexts)}
+    counts = np.zeros((n, len(column)))
     for tokens in tokenized:
-        columns = [index.get(token) for token in tokens]
         for i, token in enumerate(tokens):
-            row = forms.get(token)
-            if row is None:
-                continue
-            for column in (*columns[max(0, i - WINDOW) : i], *columns[i + 1 : i + 1 + WINDOW]):
-                if column is not None:
-                    counts[row, column] += 1
+            if token in forms:
+                near = (*tokens[max(0, i - WINDOW) : i], *tokens[i + 1 : i + 1 + WINDOW])
+                for word in near:
+                    if word in column:
+                        counts[forms[token], column[word]] += 1
     vectors = _reduced(_positive_information(counts), dim)
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return (vectors / np.where(norms > 0, norms, 1)).astype(np.float32)
-
-
-def _frequent(captions: Sequence[Sequence[str]], n: int = 2000) -> list[str]:
-    counts = Counter(word for words in captions for word in words if word.isalpha())
-    return [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:n]]
 
 
 def _positive_information(counts: np.ndarray) -> np.ndarray:
@@ -103,15 +98,14 @@ def load_glove(path: str | Path, words: Sequence[str]) -> np.ndarray:
     vectors = np.zeros((len(words), dim), dtype=np.float32)
     missing = []
     for i, word in enumerate(words):
-        known = [found[part] for part in word.split(" ") if part in found]
-        if known:
+        if known := [found[part] for part in word.split(" ") if part in found]:
             vectors[i] = np.mean(known, axis=0)
         else:
             missing.append(word)
     if missing:
         warnings.warn(
             f"{path.name} has no vector for {len(missing)} of {len(words)} words "
-            f"({', '.join(missing[:5])} …): zeros.",
+            f"({', '.join(missing[:5])} …); they get zeros.",
             stacklevel=2,
         )
     return vectors
