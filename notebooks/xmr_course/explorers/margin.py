@@ -228,11 +228,9 @@ def _draw_scores(axes: Axes, batch: CircleBatch) -> None:
     draw_table(axes, batch.scores.numpy(), [f"■{n}" for n in numbers], [f"●{n}" for n in numbers])
     captions, images = batch.hardest()
     for n in range(len(batch)):
-        axes.add_patch(
-            Rectangle((n - 0.5, n - 0.5), 1, 1, fill=False, edgecolor=GREEN, linewidth=2.4)
-        )
-        axes.plot(captions[n] - 0.4, n, ">", **_SIGN)
-        axes.plot(n, images[n] + 0.36, "^", **_SIGN)
+        axes.add_patch(Rectangle((n, n), 1, 1, fill=False, edgecolor=GREEN, linewidth=2.4))
+        axes.plot(captions[n] + 0.1, n + 0.5, ">", **_SIGN)
+        axes.plot(n + 0.5, images[n] + 0.86, "^", **_SIGN)
     axes.set(xlabel="▶ hardest caption of the image, ▲ hardest image of the caption")
     axes.set_title("cosines; right pairs are framed", fontsize=9.5)
 

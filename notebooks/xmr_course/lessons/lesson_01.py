@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import seaborn as sns
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike
 
 from xmr_course.lessons.checking import Case, Check, fail, one_array, one_number
+from xmr_course.lessons.drawing import draw_lines, panels, styled
 from xmr_course.lessons.drawing import plot_captioned as plot_captioned
 from xmr_course.lessons.drawing import plot_scores as plot_scores
-from xmr_course.lessons.drawing import styled
 from xmr_lib.data.images import open_image
 from xmr_lib.evaluation import Retrieval
 from xmr_lib.figures import GREY, PALETTE, Picture
@@ -73,31 +75,24 @@ def plot_recalls(
     """Recall@K for every K, both ways.
 
     Args:
-        retrievals: Name of a model -> its ranks; "chance" is drawn as a dashed line.
+        retrievals: Name of a model -> its ranks; "chance" is grey.
         largest_k: How far to go.
-        printed: The K that papers print.
+        printed: The K that papers print; they get dots.
     """
-    figure = Picture(figsize=(9, 3.6), layout="constrained")
     ks = np.arange(1, largest_k + 1)
-    for axes, way, title in zip(
-        figure.subplots(1, 2, sharey=True),
-        ("i2t", "t2i"),
-        ("image → text", "text → image"),
-        strict=True,
-    ):
-        for name, retrieval in retrievals.items():
-            ranks = getattr(retrieval, way)
-            recalls = [100 * ranks.recall_at_k(k).mean() for k in ks]
-            if name == "chance":
-                axes.plot(ks, recalls, color=GREY, linestyle="--", label=name)
-                continue
-            (line,) = axes.plot(ks, recalls, label=name)
-            dots = [recalls[k - 1] for k in printed]
-            axes.plot(printed, dots, "o", color=line.get_color(), markersize=5)
+    colours = list(zip(retrievals, PALETTE, strict=False))
+    figure, (to_text, to_image) = panels(9, 3.6, 1, 2, sharey=True)
+    for axes, way, title in ((to_text, "i2t", "image → text"), (to_image, "t2i", "text → image")):
+        curves = {
+            name: [100 * getattr(each, way).recall_at_k(k).mean() for k in ks]
+            for name, each in retrievals.items()
+        }
+        palette = [GREY if name == "chance" else colour for name, colour in colours]
+        draw_lines(axes, ks, curves, palette=palette, markevery=[k - 1 for k in printed])
         axes.set(title=title, xlabel="K", xlim=(0, largest_k), ylim=(0, 100))
         axes.set_xticks([*printed, *range(20, largest_k + 1, 10)])
-    figure.axes[0].set_ylabel("recall@K, %")
-    figure.axes[1].legend(loc="lower right")
+    to_text.set_ylabel("recall@K, %")
+    to_text.get_legend().remove()
     return figure
 
 
@@ -109,23 +104,14 @@ def plot_protocols(recalls: Mapping[str, Sequence[float]], metric: str) -> Pictu
         recalls: Protocol -> recall of each of its parts, in percent.
         metric: What is shown, for the axis.
     """
-    figure = Picture(figsize=(8.5, 0.9 + 0.5 * len(recalls)), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = panels(8.5, 0.9 + 0.5 * len(recalls))
+    frame = pd.DataFrame([(name, v) for name, each in recalls.items() for v in each])
+    look = {"x": 1, "y": 0, "hue": 0, "palette": list(PALETTE[: len(recalls)]), "ax": axes}
+    sns.barplot(frame, errorbar=None, alpha=0.35, width=0.6, legend=False, **look)
+    sns.stripplot(frame, jitter=False, marker="$\\circ$", size=9, legend=False, **look)
     for row, values in enumerate(recalls.values()):
-        colour = PALETTE[row % len(PALETTE)]
-        axes.barh(row, np.mean(values), color=colour, alpha=0.35, height=0.6)
-        axes.plot(
-            values,
-            np.full(len(values), row),
-            "o",
-            markerfacecolor="white",
-            color=colour,
-            markeredgewidth=1.6,
-        )
         axes.text(max(values), row, f"   mean {np.mean(values):.1f}", va="center", fontsize=9)
-    axes.set(xlabel=metric, yticks=range(len(recalls)))
-    axes.set_yticklabels(recalls)
-    axes.invert_yaxis()
+    axes.set(xlabel=metric, ylabel="")
     axes.grid(axis="y", visible=False)
     axes.margins(x=0.12)
     return figure
@@ -142,8 +128,7 @@ def plot_bootstrap(
         intervals: Title -> lower and upper end.
         metric: What is shown, for the axis.
     """
-    figure = Picture(figsize=(8.5, 3.2), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = panels(8.5, 3.2)
     for (title, values), colour in zip(drawn.items(), PALETTE, strict=False):
         values, (low, high) = np.round(values, 6), intervals[title]
         # Recalls come in steps of one query: bins of whole steps, else their counts go up and down.
@@ -151,17 +136,21 @@ def plot_bootstrap(
         step = step if np.isfinite(step) else 1.0
         width = step * max(1, round(np.ptp(values) / 40 / step))
         edges = np.arange(values.min() - step / 2, values.max() + width, width)
-        axes.hist(
-            values,
-            edges,
-            density=True,
+        label = f"{title}: {low:.1f} to {high:.1f}"
+        sns.histplot(
+            x=values,
+            bins=list(edges),
+            stat="density",
             color=colour,
             alpha=0.45,
-            label=f"{title}: {low:.1f} to {high:.1f}",
+            linewidth=0,
+            label=label,
+            ax=axes,
         )
         for end in (low, high):
             axes.axvline(end, color=colour, linestyle="--", linewidth=1.4)
-    axes.set(xlabel=metric, yticks=[], title="Recall on resampled test sets, with 95 % intervals")
+    axes.set(xlabel=metric, ylabel="", yticks=[])
+    axes.set_title("Recall on resampled test sets, with 95 % intervals")
     axes.legend()
     return figure
 

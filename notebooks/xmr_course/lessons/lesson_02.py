@@ -14,7 +14,14 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from xmr_course.lessons.checking import Case, Check, call, fail, same
-from xmr_course.lessons.drawing import draw_image, styled, wrapped
+from xmr_course.lessons.drawing import (
+    draw_image,
+    draw_lines,
+    panels,
+    styled,
+    whole_numbers,
+    wrapped,
+)
 from xmr_course.lessons.drawing import plot_scores as plot_scores
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.images import open_image
@@ -86,28 +93,17 @@ def plot_hinges(right: float, wrong: ArrayLike, margin: float, title: str | None
     """
     wrong = np.sort(np.asarray(wrong))[::-1]
     border = right - margin
-    figure = Picture(figsize=(9, 3.2), layout="constrained")
-    axes = figure.subplots()
-    places = np.arange(1, len(wrong) + 1)
-    above = wrong > border
-    axes.bar(places, wrong - border, bottom=border, color="#CFCFCF", width=0.85)
-    axes.bar(
-        places[above],
-        (wrong - border)[above],
-        bottom=border,
-        color=ORANGE,
-        width=0.85,
-        label=f"loss with all negatives: {np.clip(wrong - border, 0, None).sum():.2f}",
-    )
-    hardest = max(float(wrong[0] - border), 0.0)
-    axes.bar(
-        1,
-        hardest,
-        bottom=border,
-        color=VERMILION,
-        width=0.85,
-        label=f"loss with the hardest: {hardest:.2f}",
-    )
+    hinges = wrong - border
+    places, above = np.arange(1, len(wrong) + 1), hinges > 0
+    total, hardest = np.clip(hinges, 0, None).sum(), max(float(hinges[0]), 0.0)
+    figure, axes = panels(9, 3.2)
+    for kept, height, colour, label in (
+        (slice(None), hinges, "#CFCFCF", None),
+        (above, hinges, ORANGE, f"loss with all negatives: {total:.2f}"),
+        (slice(1), [hardest], VERMILION, f"loss with the hardest: {hardest:.2f}"),
+    ):
+        height = np.asarray(height)[kept]
+        axes.bar(places[kept], height, 0.85, bottom=border, color=colour, label=label)
     axes.axhline(right, color=GREEN, label="score of the right pair")
     axes.axhline(border, color=BLACK, linestyle="--", label="the same minus the margin")
     axes.set(xlabel="wrong partners in the batch, hardest first", ylabel="score", title=title)
@@ -164,22 +160,17 @@ def plot_plateau(histories: Mapping[str, pd.DataFrame]) -> Picture:
     """Training loss as a share of `2·B·margin`, and validation recalls, of several runs.
 
     Args:
-        histories: Name -> one row an epoch with `plateau`, `negatives` and `rsum`.
+        histories: Name -> one row for each epoch with `plateau`, `negatives` and `rsum`.
     """
-    figure = Picture(figsize=(9.5, 3.3), layout="constrained")
-    loss, recall = figure.subplots(1, 2)
-    for (name, history), marker in zip(histories.items(), "os^D", strict=False):
-        epochs = np.arange(1, len(history) + 1)
-        hard = (history["negatives"] == "hardest").to_numpy()
-        loss.plot(epochs[hard], history["plateau"][hard], marker=marker, label=name)
-        recall.plot(epochs, history["rsum"], marker=marker, label=name)
+    figure, (loss, recall) = panels(9.5, 3.3, 1, 2)
+    epochs = np.arange(1, max(map(len, histories.values())) + 1)
+    hard = {n: h["plateau"].where(h["negatives"] == "hardest") for n, h in histories.items()}
+    draw_lines(loss, epochs, hard, legend=False)
+    draw_lines(recall, epochs, {name: each["rsum"] for name, each in histories.items()})
     loss.axhline(1, color=BLACK, linestyle="--", linewidth=1.2)
     loss.set(title="Loss ÷ (2·B·margin), epochs with hardest negatives", ylim=(0, None))
     recall.set(title="Validation rsum", ylim=(0, None))
-    recall.legend()
-    for axes in (loss, recall):
-        axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+    whole_numbers(loss, recall)
     return figure
 
 

@@ -8,18 +8,19 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.patches
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from xmr_course.lessons.checking import Case, Check
-from xmr_course.lessons.drawing import bare, grouped_bars, styled
+from xmr_course.lessons.drawing import bare, draw_bars, draw_lines, panels, styled, whole_numbers
 from xmr_course.lessons.drawing import plot_cosines as plot_cosines
 from xmr_course.lessons.drawing import plot_shares as plot_shares
 from xmr_lib.encoders import image
 from xmr_lib.encoders.backbone import pool_stages
-from xmr_lib.figures import BLUE, GREY, PALETTE, VERMILION, Picture
+from xmr_lib.figures import BLUE, GREY, VERMILION, Picture
 from xmr_lib.similarity import l2norm
 
 Maps = Sequence[Tensor]
@@ -135,12 +136,7 @@ def plot_argmax_places(
         alive = each[each.flatten(1).amax(1) > 0]  # a channel that is 0 everywhere has no place
         places, times = torch.unique(argmax_places(alive) * scale, dim=0, return_counts=True)
         axes.scatter(
-            *places.T,
-            s=14 * times,
-            color=VERMILION,
-            edgecolor="white",
-            linewidth=0.6,
-            alpha=0.85,
+            *places.T, s=14 * times, color=VERMILION, edgecolor="white", linewidth=0.6, alpha=0.85
         )
         axes.set_title(f"C{stage}: {len(alive)} channels, {len(places)} places")
         bare(axes)
@@ -156,55 +152,46 @@ def plot_removal(before: Any, after: Any, moved: Mapping[str, Sequence[float]]) 
         after: Picture without it.
         moved: Pool -> for C1…C4 the share of channels that moved by more than one s.d.
     """
-    figure = Picture(figsize=(10.5, 3.0), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1, 1.7))
+    figure, (left, middle, right) = panels(10.5, 3.0, 1, 3, width_ratios=(1, 1, 1.7))
     for axes, picture, title in ((left, before, "with"), (middle, after, "without")):
         axes.imshow(picture)
         axes.set_title(title)
         bare(axes)
-    grouped_bars(right, [f"C{stage}" for stage in range(1, 5)], moved)
+    draw_bars(right, [f"C{stage}" for stage in range(1, 5)], moved)
     right.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1, decimals=0))
     right.set_title("Channels whose pool moves by more than one s.d.", fontsize=10)
-    right.legend(fontsize=9)
     return figure
 
 
 @styled
-def plot_histories(histories: Mapping[str, Any], plateau: float | None = None) -> Picture:
+def plot_histories(histories: Mapping[str, pd.DataFrame], plateau: float) -> Picture:
     """Validation rsum and training loss of several runs on common axes.
 
     Epochs on all negatives are left out of the loss: its sum is another one there.
 
     Args:
-        histories: Name -> history with `loss`, `rsum` and `negatives`, one row an epoch.
+        histories: Name -> history with `loss`, `rsum` and `negatives`, one row for each epoch.
         plateau: Loss of a model that maps everything to one point (`xmr_lib.losses.plateau`).
     """
-    figure = Picture(figsize=(10, 3.2), layout="constrained")
-    recall, loss = figure.subplots(1, 2)
-    for number, (name, history) in enumerate(histories.items()):
-        look = {"color": PALETTE[number], "marker": "os^D"[number % 4], "markersize": 4.5}
-        look["linestyle"] = ("-", "--", "-", "--")[number % 4]
-        epochs = np.arange(1, len(history) + 1)
-        hardest = (history["negatives"] == "hardest").to_numpy()
-        recall.plot(epochs, history["rsum"], label=name, **look)
-        loss.plot(epochs[hardest], history["loss"][hardest], label=name, **look)
-    if plateau is not None:
-        loss.axhline(plateau, color=GREY, linestyle=":", linewidth=1.4)
-        loss.text(
-            1,
-            plateau,
-            "2·B·margin: all collapsed ",
-            transform=loss.get_yaxis_transform(),
-            ha="right",
-            va="bottom",
-            color=GREY,
-            fontsize=8,
-        )
-    recall.set(title="Validation rsum", xlabel="epoch")
-    loss.set(title="Training loss (hardest negatives)", xlabel="epoch", xlim=recall.get_xlim())
-    recall.legend(fontsize=9)
-    for axes in (recall, loss):
-        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure, (recall, loss) = panels(10, 3.2, 1, 2)
+    epochs = np.arange(1, max(map(len, histories.values())) + 1)
+    hard = {n: h["loss"].where(h["negatives"] == "hardest") for n, h in histories.items()}
+    draw_lines(recall, epochs, {name: each["rsum"] for name, each in histories.items()})
+    draw_lines(loss, epochs, hard, legend=False)
+    loss.axhline(plateau, color=GREY, linestyle=":", linewidth=1.4)
+    loss.text(
+        1,
+        plateau,
+        "2·B·margin: all collapsed ",
+        transform=loss.get_yaxis_transform(),
+        ha="right",
+        va="bottom",
+        color=GREY,
+        fontsize=8,
+    )
+    recall.set(title="Validation rsum")
+    loss.set(title="Training loss (hardest negatives)", xlim=recall.get_xlim())
+    whole_numbers(recall, loss)
     return figure
 
 

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
+import seaborn as sns
 import torch
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
 from xmr_course.lessons.checking import Check
-from xmr_course.lessons.drawing import grouped_bars, styled
+from xmr_course.lessons.drawing import draw_bars, legend_outside, panels, styled
 from xmr_course.lessons.drawing import plot_shares as plot_shares
 from xmr_lib.encoders import text
-from xmr_lib.figures import GREY, PALETTE, Picture
+from xmr_lib.figures import BLACK, GREY, PALETTE, Picture
 from xmr_lib.similarity import l2norm
 
 
@@ -28,47 +30,22 @@ def plot_token_batch(words: Sequence[Sequence[str]], numbers: Any) -> Picture:
     """
     numbers = np.asarray(numbers)
     rows, columns = numbers.shape
-    figure = Picture(figsize=(0.95 * columns + 0.3, 0.62 * rows + 0.2), layout="constrained")
-    axes = figure.subplots()
+    figure, axes = panels(0.95 * columns + 0.3, 0.62 * rows + 0.2)
     axes.set(xlim=(0, columns), ylim=(rows, 0))
     axes.axis("off")
-    for row in range(rows):
-        for column in range(columns):
-            real = column < len(words[row])
-            axes.add_patch(
-                Rectangle(
-                    (column + 0.04, row + 0.08),
-                    0.92,
-                    0.84,
-                    edgecolor=GREY,
-                    linewidth=0.8,
-                    facecolor="#E8F1F8" if real else "#EEEEEE",
-                    hatch="" if real else "////",
-                )
-            )
-            label = words[row][column] if real else "<pad>"
-            box = None if real else {"facecolor": "#EEEEEE", "linewidth": 0, "pad": 1}
-            axes.text(
-                column + 0.5,
-                row + 0.38,
-                label,
-                ha="center",
-                va="center",
-                fontsize=9,
-                color="black" if real else GREY,
-                parse_math=False,
-                bbox=box,
-            )
-            axes.text(
-                column + 0.5,
-                row + 0.72,
-                str(numbers[row, column]),
-                ha="center",
-                va="center",
-                fontsize=7.5,
-                color=GREY,
-                bbox=box,
-            )
+    for row, column in np.ndindex(rows, columns):
+        real = column < len(words[row])
+        fill = "#E8F1F8" if real else "#EEEEEE"
+        look = {"edgecolor": GREY, "linewidth": 0.8, "hatch": "" if real else "////"}
+        corner = column + 0.04, row + 0.08
+        axes.add_patch(Rectangle(corner, 0.92, 0.84, facecolor=fill, **look))
+        look = {"ha": "center", "va": "center", "parse_math": False}
+        look["bbox"] = None if real else {"facecolor": fill, "linewidth": 0, "pad": 1}
+        label, colour = (words[row][column], BLACK) if real else ("<pad>", GREY)
+        axes.text(column + 0.5, row + 0.38, label, fontsize=9, color=colour, **look)
+        axes.text(
+            column + 0.5, row + 0.72, f"{numbers[row, column]}", fontsize=7.5, color=GREY, **look
+        )
     return figure
 
 
@@ -82,33 +59,27 @@ def plot_states(words: Sequence[str], states: Mapping[str, Tensor], units: int =
             called "backward" read them from the last to the first.
         units: How many of a state's numbers to draw.
     """
-    figure = Picture(figsize=(0.82 * len(words) + 1.2, 2.4 * len(states)), layout="constrained")
-    grid = figure.subplots(len(states), 1, squeeze=False)[:, 0]
+    figure, grid = panels(0.82 * len(words) + 1.2, 2.4 * len(states), len(states), 1, squeeze=False)
     strongest = max(each[:, :units].abs().quantile(0.98).item() for each in states.values())
-    for axes, (direction, each) in zip(grid, states.items(), strict=True):
+    for axes, (direction, each) in zip(grid[:, 0], states.items(), strict=True):
         backward = direction == "backward"
-        final = each[0 if backward else -1]
-        near = torch.nn.functional.cosine_similarity(each, final[None], dim=1)
-        drawn = axes.imshow(
+        near = torch.nn.functional.cosine_similarity(each, each[[0 if backward else -1]], dim=1)
+        sns.heatmap(
             each[:, :units].T.numpy(),
-            aspect="auto",
             cmap="PuOr",
+            center=0,
             vmin=-strongest,
             vmax=strongest,
-            interpolation="nearest",
+            yticklabels=False,
+            ax=axes,
+            cbar_kws={"extend": "both", "label": "value of the unit"},
         )
         arrow = "←  reads this way" if backward else "reads this way  →"
-        axes.set(title=f"{direction}   {arrow}", yticks=[], ylabel=f"{units} units")
-        axes.set_xticks(
-            range(len(words)),
-            [f"{word}\n{value:.2f}" for word, value in zip(words, near.tolist(), strict=True)],
-            fontsize=9,
-            parse_math=False,
-        )
+        axes.set(title=f"{direction}   {arrow}", ylabel=f"{units} units")
+        labels = [f"{word}\n{value:.2f}" for word, value in zip(words, near, strict=True)]
+        axes.set_xticks(np.arange(len(words)) + 0.5, labels, fontsize=9, parse_math=False)
         axes.get_xticklabels()[0 if backward else -1].set_fontweight("bold")
-        axes.grid(False)
-    grid[-1].set_xlabel("word, and cosine of the state there with the final state (bold)")
-    figure.colorbar(drawn, ax=list(grid), shrink=0.6, extend="both", label="value of the unit")
+    axes.set_xlabel("word, and cosine of the state there with the final state (bold)")
     return figure
 
 
@@ -120,11 +91,9 @@ def plot_leave_one_out(words: Sequence[str], moved: Mapping[str, Sequence[float]
         words: The sentence's words.
         moved: Model -> 1 - cosine of the embedding with and without each word.
     """
-    figure = Picture(figsize=(max(6.5, 1.05 * len(words)), 3.2), layout="constrained")
-    axes = figure.subplots()
-    grouped_bars(axes, words, moved)
+    figure, axes = panels(max(6.5, 1.05 * len(words)), 3.2)
+    draw_bars(axes, words, moved)
     axes.set(ylabel="1 − cosine", title="How far the embedding moves when a word is left out")
-    axes.legend(fontsize=9)
     return figure
 
 
@@ -132,30 +101,40 @@ def plot_leave_one_out(words: Sequence[str], moved: Mapping[str, Sequence[float]
 def plot_word_order(
     pairs: Sequence[tuple[str, str]], cosines: Mapping[str, Sequence[float]]
 ) -> Picture:
-    """Similarity of two sentences of the same words in another order, one row a pair.
+    """Similarity of two sentences of the same words in another order, one row for each pair.
 
     Args:
         pairs: The sentences.
         cosines: Model -> cosine of each pair's embeddings.
     """
-    figure = Picture(figsize=(10, 1.3 + 0.52 * len(pairs)), layout="constrained")
-    axes = figure.subplots()
-    rows = np.arange(len(pairs))[::-1]
-    for number, (model, values) in enumerate(cosines.items()):
-        axes.plot(
-            np.asarray(values, dtype=float),
-            rows,
-            "so^Dv"[number % 5],
-            color=PALETTE[number],
-            markersize=9,
-            alpha=0.9,
-            label=model,
-        )
+    figure, axes = panels(10, 1.3 + 0.52 * len(pairs))
+    frame = pd.DataFrame(
+        [
+            (f"{a}\n{b}", model, float(values[i]))
+            for model, values in cosines.items()
+            for i, (a, b) in enumerate(pairs)
+        ],
+        columns=["pair", "model", "cosine"],
+    )
+    sns.pointplot(
+        frame,
+        x="cosine",
+        y="pair",
+        hue="model",
+        errorbar=None,
+        linestyle="none",
+        markersize=9,
+        ax=axes,
+        markers=list("so^Dv"[: len(cosines)]),
+        palette=PALETTE[: len(cosines)],
+    )
     axes.axvline(1, color=GREY, linestyle="--", linewidth=1)
-    axes.set_yticks(rows, [f"{a}\n{b}" for a, b in pairs], fontsize=9, parse_math=False)
-    axes.set(xlabel="cosine of the two (1: cannot tell them apart)", ylim=(-0.6, len(pairs) - 0.4))
+    axes.set(xlabel="cosine of the two (1: cannot tell them apart)", ylabel="")
+    axes.tick_params(axis="y", labelsize=9)
+    for label in axes.get_yticklabels():
+        label.set_parse_math(False)
     axes.margins(x=0.06)
-    figure.legend(loc="outside upper center", ncols=len(cosines), fontsize=9)
+    legend_outside(figure, axes, "upper")
     return figure
 
 

@@ -6,13 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 
 from xmr_course.lessons.checking import Check, one_number
-from xmr_course.lessons.drawing import styled
-from xmr_lib.figures import BLUE, GREEN, ORANGE, PALETTE, VERMILION, Picture
+from xmr_course.lessons.drawing import draw_lines, panels, styled, whole_numbers
+from xmr_lib.figures import BLUE, GREEN, ORANGE, VERMILION, Picture
 from xmr_lib.recipes import Recipe
-
-_LINES = ("-", "--", ":", "-.")
 
 
 @styled
@@ -22,15 +21,12 @@ def plot_schedules(recipes: Mapping[str, Recipe]) -> Picture:
     Args:
         recipes: Title -> recipe.
     """
-    figure = Picture(figsize=(8, 3.2), layout="constrained")
-    axes = figure.subplots()
-    for (title, recipe), colour, line in zip(recipes.items(), PALETTE, _LINES, strict=False):
-        epochs = np.arange(1, recipe.training.epochs + 1)
-        rates = [recipe.training.lr_at(epoch - 1) for epoch in epochs]
-        axes.step(epochs, rates, where="mid", color=colour, linestyle=line, label=title, lw=2)
-    axes.set(xlabel="epoch", ylabel="learning rate", yscale="log")
-    axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.legend()
+    figure, axes = panels(8, 3.2)
+    rates = {n: [r.training.lr_at(e) for e in range(r.training.epochs)] for n, r in recipes.items()}
+    epochs = np.arange(1, max(map(len, rates.values())) + 1)
+    draw_lines(axes, epochs, rates, drawstyle="steps-mid", markers=False, linewidth=2)
+    axes.set(ylabel="learning rate", yscale="log")
+    whole_numbers(axes)
     return figure
 
 
@@ -42,10 +38,9 @@ def plot_gradient_norms(norms: Mapping[str, Sequence[float]], clip: float) -> Pi
         norms: Title -> one length per step.
         clip: Largest length that is let through.
     """
-    figure = Picture(figsize=(8, 3.2), layout="constrained")
-    axes = figure.subplots()
-    for (title, values), colour, line in zip(norms.items(), PALETTE, _LINES, strict=False):
-        axes.plot(np.arange(1, len(values) + 1), values, line, color=colour, label=title, lw=1.8)
+    figure, axes = panels(8, 3.2)
+    steps = np.arange(1, max(map(len, norms.values())) + 1)
+    draw_lines(axes, steps, norms, markers=False, linewidth=1.8)
     axes.axhline(clip, color=VERMILION, linewidth=1.2)
     axes.text(
         0.99,
@@ -58,7 +53,6 @@ def plot_gradient_norms(norms: Mapping[str, Sequence[float]], clip: float) -> Pi
         fontsize=9,
     )
     axes.set(xlabel="step", ylabel="length of the gradient", yscale="log")
-    axes.legend()
     return figure
 
 
@@ -69,29 +63,29 @@ def plot_margins(frame: pd.DataFrame) -> Picture:
     The two axes have the same length in points of rsum, so that differences can be compared.
 
     Args:
-        frame: `tables.reproduce.reproduce("rfe-1")`: `method` such as "mg=0.2", `printed_rsum`,
-            `measured_rsum`, `sd_rsum`, and `low` and `high` of the difference to the baseline.
+        frame: `xmr_course.tables.reproduce.reproduce("rfe-1")`: `method` such as "mg=0.2",
+            `printed_rsum`, `measured_rsum`, `sd_rsum`.
     """
-    margins = frame["method"].str.removeprefix("mg=").astype(float)
-    places = np.arange(len(frame))
-    figure = Picture(figsize=(9, 3.3), layout="constrained")
-    panels = figure.subplots(1, 2)
-    sides = (
-        ("printed", "printed (Flickr30K, no s.d.)", BLUE, "o"),
-        ("measured", "measured", GREEN, "D"),
-    )
+    figure, grid = panels(9, 3.3, 1, 2)
     spans = []
-    for axes, (side, title, colour, marker) in zip(panels, sides, strict=True):
+    for axes, side, title, colour, marker in zip(
+        grid,
+        ("printed", "measured"),
+        ("printed (Flickr30K, no s.d.)", "measured"),
+        (BLUE, GREEN),
+        "oD",
+        strict=True,
+    ):
         values = frame[f"{side}_rsum"]
         spread = frame["sd_rsum"].fillna(0) if side == "measured" else 0 * values
+        places = np.arange(len(frame))
         axes.errorbar(places, values, yerr=spread, fmt=f"{marker}-", color=colour, capsize=3)
-        best = int(values.argmax())
-        axes.plot(places[best], values.iloc[best], "*", markersize=16, color=ORANGE)
-        axes.set(title=title, xlabel="margin", ylabel="rsum", xticks=places)
-        axes.set_xticklabels([f"{margin:g}" for margin in margins])
+        axes.plot(values.argmax(), values.max(), "*", markersize=16, color=ORANGE)
+        axes.set(title=title, xlabel="margin", ylabel="rsum")
+        axes.set_xticks(places, frame["method"].str.removeprefix("mg="))
         spans.append((values.min() - spread.max(), values.max() + spread.max()))
     half = 0.62 * max(high - low for low, high in spans)
-    for axes, (low, high) in zip(panels, spans, strict=True):
+    for axes, (low, high) in zip(grid, spans, strict=True):
         axes.set_ylim((low + high) / 2 - half, (low + high) / 2 + half)
     return figure
 
@@ -103,11 +97,17 @@ def plot_stage_gradients(lengths: Mapping[str, float]) -> Picture:
     Args:
         lengths: Part -> length of its gradient, as a share of the length of its weights.
     """
-    figure = Picture(figsize=(7, 0.9 + 0.36 * len(lengths)), layout="constrained")
-    axes = figure.subplots()
-    names = list(lengths)[::-1]
-    colours = [ORANGE if name.startswith("CNN") else BLUE for name in names]
-    axes.barh(names, [lengths[name] for name in names], color=colours)
+    figure, axes = panels(7, 0.9 + 0.36 * len(lengths))
+    colours = [ORANGE if name.startswith("CNN") else BLUE for name in lengths]
+    sns.barplot(
+        x=list(lengths.values()),
+        y=list(lengths),
+        hue=list(lengths),
+        palette=colours,
+        saturation=1,
+        legend=False,
+        ax=axes,
+    )
     axes.set(xlabel="length of the gradient ÷ length of the weights")
     axes.grid(axis="y", visible=False)
     return figure

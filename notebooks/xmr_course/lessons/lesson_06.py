@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from numpy.typing import ArrayLike
 
 from xmr_course.lessons.checking import Case, Check, fail, one_array
-from xmr_course.lessons.drawing import styled
+from xmr_course.lessons.drawing import draw_bars, legend_outside, panels, styled
 from xmr_lib.figures import BLACK, BLUE, GREEN, GREY, PALETTE, Picture
 
 
@@ -23,19 +24,26 @@ def plot_differences(drawn: Mapping[str, ArrayLike], observed: float) -> Picture
         drawn: Title -> differences in rsum.
         observed: The difference on the test set itself.
     """
-    figure = Picture(figsize=(8.5, 0.7 + 1.5 * len(drawn)), layout="constrained")
-    panels = np.ravel(figure.subplots(len(drawn), 1, sharex=True, squeeze=False))
-    both = np.concatenate([np.asarray(values) for values in drawn.values()])
-    edges = np.linspace(both.min(), both.max(), 60)
-    for axes, (title, values), colour in zip(panels, drawn.items(), PALETTE, strict=False):
+    figure, grid = panels(8.5, 0.7 + 1.5 * len(drawn), len(drawn), 1, sharex=True, squeeze=False)
+    every = np.concatenate([np.asarray(values) for values in drawn.values()])
+    span = every.min(), every.max()
+    for axes, (title, values), colour in zip(grid[:, 0], drawn.items(), PALETTE, strict=False):
         low, high = np.quantile(values, (0.025, 0.975))
-        axes.hist(values, edges, color=colour, alpha=0.5)
+        sns.histplot(
+            x=np.asarray(values),
+            bins=60,
+            binrange=span,
+            color=colour,
+            alpha=0.5,
+            linewidth=0,
+            ax=axes,
+        )
         axes.axvline(0, color=BLACK, linewidth=1)
         axes.axvline(observed, color=GREY, linestyle=":", linewidth=1.6)
         for end in (low, high):
             axes.axvline(end, color=colour, linestyle="--", linewidth=1.4)
-        axes.set(yticks=[], title=f"{title}: 95 % between {low:+.1f} and {high:+.1f}")
-    panels[-1].set_xlabel("difference in rsum (solid line: none; dotted: observed)")
+        axes.set(yticks=[], ylabel="", title=f"{title}: 95 % between {low:+.1f} and {high:+.1f}")
+    axes.set_xlabel("difference in rsum (solid line: none; dotted: observed)")
     return figure
 
 
@@ -47,27 +55,15 @@ def plot_ladder(steps: pd.DataFrame, spread: float | None = None) -> Picture:
         steps: Index: what was changed; columns `printed` and `measured`, in points of rsum.
         spread: Typical s.d. of a difference between two runs; shown as a band around zero.
     """
-    figure = Picture(figsize=(8.5, 1.2 + 0.5 * len(steps)), layout="constrained")
-    axes = figure.subplots()
-    rows = np.arange(len(steps))[::-1]
+    figure, axes = panels(8.5, 1.2 + 0.5 * len(steps))
     if spread is not None:
         axes.axvspan(-2 * spread, 2 * spread, color="#EDEDED", zorder=0)
-        axes.text(0, rows.max() + 0.62, "±2 s.d. between seeds", ha="center", fontsize=8)
+        axes.text(0, -0.62, "±2 s.d. between seeds", ha="center", fontsize=8)
     axes.axvline(0, color=BLACK, linewidth=1)
-    axes.barh(rows + 0.18, steps["printed"], 0.34, color=BLUE, label="printed")
-    axes.barh(
-        rows - 0.18,
-        steps["measured"],
-        0.34,
-        color=GREEN,
-        hatch="//",
-        edgecolor="white",
-        label="measured (toy)",
-    )
-    axes.set(yticks=rows, xlabel="change in rsum", ylim=(-0.6, len(steps)))
-    axes.set_yticklabels(steps.index, parse_math=False)
-    axes.grid(axis="y", visible=False)
-    figure.legend(loc="outside lower center", ncols=2)
+    sides = {"printed": steps["printed"], "measured (toy)": steps["measured"]}
+    draw_bars(axes, steps.index, sides, orient="h", palette=[BLUE, GREEN])
+    axes.set(xlabel="change in rsum", ylim=(len(steps) - 0.4, -1))
+    legend_outside(figure, axes)
     return figure
 
 

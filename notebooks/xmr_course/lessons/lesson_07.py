@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
-import matplotlib.patches
 import numpy as np
 
 from xmr_course.lessons.answer_drawing import plot_answers as plot_answers
 from xmr_course.lessons.checking import Case, Check, fail, one_array, one_number
-from xmr_course.lessons.drawing import HATCHES, styled
+from xmr_course.lessons.drawing import draw_lines, draw_parts, legend_outside, panels, styled
 from xmr_course.lessons.drawing import plot_cosines as plot_cosines
 from xmr_course.lessons.neighbour_drawing import name_of as name_of
 from xmr_course.lessons.neighbour_drawing import plot_neighbourhoods as plot_neighbourhoods
 from xmr_course.lessons.neighbour_drawing import plot_sets as plot_sets
-from xmr_lib.figures import BLUE, GREY, PALETTE, VERMILION, Picture
+from xmr_lib.figures import BLUE, GREY, VERMILION, Picture
 from xmr_lib.significance import Comparison
 
 FALL = 45  # points below the original beyond which a curve is cut off
@@ -38,21 +36,17 @@ def company(
     image_of = np.concatenate([np.arange(n_images), image_of_caption])
     near = index[:, 1:]
     is_image, same = near < n_images, image_of[near] == image_of[:, None]
-
-    def shares(side: slice, **kinds: np.ndarray) -> dict[str, np.ndarray]:
-        return {kind.replace("_", " "): found[side].mean(axis=0) for kind, found in kinds.items()}
-
-    others = {"another_caption": ~same & ~is_image, "another_image": ~same & is_image}
+    images, captions = slice(n_images), slice(n_images, None)
+    others = {"another caption": ~same & ~is_image, "another image": ~same & is_image}
+    of_image = {"its own caption": same & ~is_image, **others}
+    of_caption = {
+        "its own image": same & is_image,
+        "caption of the same image": same & ~is_image,
+        **others,
+    }
     return {
-        "Neighbours of an image": shares(
-            slice(n_images), its_own_caption=same & ~is_image, **others
-        ),
-        "Neighbours of a caption": shares(
-            slice(n_images, None),
-            its_own_image=same & is_image,
-            caption_of_the_same_image=same & ~is_image,
-            **others,
-        ),
+        "Neighbours of an image": {k: v[images].mean(axis=0) for k, v in of_image.items()},
+        "Neighbours of a caption": {k: v[captions].mean(axis=0) for k, v in of_caption.items()},
     }
 
 
@@ -64,32 +58,14 @@ def plot_company(shares: Mapping[str, Mapping[str, np.ndarray]]) -> Picture:
         shares: Title -> kind of neighbour -> its share at each place, `(k,)`; the kinds' shares
             sum to one.
     """
-    figure = Picture(figsize=(10.5, 3.5), layout="constrained")
-    grid = np.ravel(figure.subplots(1, len(shares), sharey=True))
+    figure, grid = panels(10.5, 3.5, 1, len(shares), sharey=True, squeeze=False)
     looks = list(dict.fromkeys(kind for kinds in shares.values() for kind in kinds))
-    for axes, (title, kinds) in zip(grid, shares.items(), strict=True):
-        below = 0.0
-        for kind, share in kinds.items():
-            number = looks.index(kind)  # a kind looks the same in all panels
-            places = np.arange(1, len(share) + 1)
-            axes.bar(
-                places,
-                share,
-                0.86,
-                bottom=below,
-                label=kind,
-                color=PALETTE[number],
-                hatch=HATCHES[number % len(HATCHES)],
-                edgecolor="white",
-                linewidth=0.5,
-            )
-            below = below + share
+    for axes, (title, kinds) in zip(grid[0], shares.items(), strict=True):
+        draw_parts(axes, kinds, looks=looks)
         axes.set(title=title, xlabel="place among the neighbours", ylim=(0, 1))
-        axes.set_xticks([1, *range(5, len(share) + 1, 5)])
-        axes.grid(False)
+        axes.set_xticks([1, *range(5, len(next(iter(kinds.values()))) + 1, 5)])
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, fontsize=9)
-    grid[0].set_ylabel("share")
-    grid[0].yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+    grid[0, 0].set_ylabel("share")
     return figure
 
 
@@ -108,19 +84,9 @@ def plot_lambdas(
         lambdas: Weights.
         original: Panel's title -> value without re-ranking.
     """
-    figure = Picture(figsize=(10.5, 3.8), layout="constrained")
-    grid = np.ravel(figure.subplots(1, len(curves)))
-    for axes, (title, lines) in zip(grid, curves.items(), strict=True):
-        for number, (name, values) in enumerate(lines.items()):
-            axes.plot(
-                lambdas,
-                values,
-                marker="os^Dv"[number % 5],
-                markersize=5,
-                label=name,
-                linestyle=("-", "--", "-.", ":")[number % 4],
-                color=PALETTE[number],
-            )
+    figure, grid = panels(10.5, 3.8, 1, len(curves), squeeze=False)
+    for axes, (title, lines) in zip(grid[0], curves.items(), strict=True):
+        draw_lines(axes, lambdas, lines)
         axes.axhline(original[title], color=GREY, linewidth=1.2)
         axes.annotate(
             "not re-ranked",
@@ -132,14 +98,14 @@ def plot_lambdas(
         )
         axes.set(title=title, xlabel="λ, weight of the original distance")
         floor = original[title] - FALL
-        if min(min(values) for values in lines.values()) < floor:
+        fallen = [
+            f"{name}: {value:.0f} at λ = {lam:g}"
+            for name, values in lines.items()
+            for lam, value in zip(lambdas, values, strict=True)
+            if value < floor
+        ]
+        if fallen:
             axes.set_ylim(bottom=floor)
-            fallen = [
-                f"{name}: {value:.0f} at λ = {lam:g}"
-                for name, values in lines.items()
-                for lam, value in zip(lambdas, values, strict=True)
-                if value < floor
-            ]
             axes.text(
                 0.98,
                 0.03,
@@ -150,10 +116,10 @@ def plot_lambdas(
                 fontsize=8,
                 color=GREY,
             )
-    grid[0].set_ylabel("R@1 + R@5 + R@10")
-    figure.legend(
-        *grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=9
-    )
+    grid[0, 0].set_ylabel("R@1 + R@5 + R@10")
+    legend_outside(figure, axes, ncols=5)
+    for axes in grid[0, :-1]:
+        axes.get_legend().remove()
     return figure
 
 
@@ -165,31 +131,24 @@ def plot_differences(comparisons: Mapping[str, Comparison], xlabel: str) -> Pict
         comparisons: What was compared -> the result of a paired bootstrap.
         xlabel: What the differences are.
     """
-    figure = Picture(figsize=(9.5, 1.2 + 0.38 * len(comparisons)), layout="constrained")
-    axes = figure.subplots()
-    rows = np.arange(len(comparisons))[::-1]
+    figure, axes = panels(9.5, 1.2 + 0.38 * len(comparisons))
     axes.axvline(0, color=GREY, linewidth=1)
-    for row, found in zip(rows, comparisons.values(), strict=True):
+    for row, found in enumerate(comparisons.values()):
         colour = GREY if found.noise else (BLUE if found.difference > 0 else VERMILION)
+        fill = "white" if found.noise else colour
         axes.plot([found.low, found.high], [row, row], color=colour, linewidth=2)
-        axes.plot(
-            found.difference,
-            row,
-            "o",
-            color=colour,
-            markersize=7,
-            markerfacecolor="white" if found.noise else colour,
-        )
+        axes.plot(found.difference, row, "o", color=colour, markersize=7, markerfacecolor=fill)
+        words = f"{found.difference:+.1f} {'noise' if found.noise else 'real'}"
         axes.annotate(
-            f"{found.difference:+.1f} {'noise' if found.noise else 'real'}",
+            words,
             (found.difference, row),
             (0, 6),
             textcoords="offset points",
             ha="center",
             fontsize=8,
         )
-    axes.set(xlabel=xlabel, ylim=(-0.6, len(comparisons) - 0.3))
-    axes.set_yticks(rows, comparisons, parse_math=False)
+    axes.set(xlabel=xlabel, ylim=(len(comparisons) - 0.4, -0.7))
+    axes.set_yticks(range(len(comparisons)), comparisons, parse_math=False)
     return figure
 
 

@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn.functional import leaky_relu, normalize
 
 from xmr_course.lessons.checking import Case, Check, one_tensor
-from xmr_course.lessons.drawing import draw_table, grouped_bars, styled
+from xmr_course.lessons.drawing import draw_bars, draw_lines, draw_table, panels, styled
 from xmr_course.lessons.drawing import plot_bars as plot_bars
 from xmr_course.lessons.region_drawing import plot_explorer as plot_explorer
 from xmr_course.lessons.region_drawing import plot_regions as plot_regions
 from xmr_course.lessons.region_drawing import plot_word_attention as plot_word_attention
-from xmr_lib.figures import PALETTE, Picture
+from xmr_lib.figures import Picture
 
 _NEVER = float("-inf")
 
@@ -37,12 +37,10 @@ def plot_tables(
     """
     shown = {title: np.atleast_2d(np.asarray(table)) for title, table in tables.items()}
     heights = [len(table) + 1.6 for table in shown.values()]
-    size = (1.7 + 0.72 * len(words), 0.3 * sum(heights))
-    figure = Picture(figsize=size, layout="constrained")
-    grid = figure.subplots(len(shown), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for axes, (title, table) in zip(grid, shown.items(), strict=True):
-        names = regions if len(table) == len(regions) else [""] * len(table)
-        draw_table(axes, table, names, words)
+    size = 1.7 + 0.72 * len(words), 0.3 * sum(heights)
+    figure, grid = panels(*size, len(shown), 1, height_ratios=heights, squeeze=False)
+    for axes, (title, table) in zip(grid[:, 0], shown.items(), strict=True):
+        draw_table(axes, table, regions if len(table) == len(regions) else [""], words)
         axes.set_title(title, loc="left", fontsize=10)
     return figure
 
@@ -64,22 +62,14 @@ def plot_lambdas(
         pooled: Way of pooling -> scores for each λ2, `(n,)`, or one number.
         sharpness: The values of λ2, `(n,)`.
     """
-    sharpness = np.asarray(sharpness, dtype=float)
-    figure = Picture(figsize=(11, 3.6), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1.3, 1))
-    bars = {f"λ1 = {smooth:g}": weights for smooth, weights in attention.items()}
-    grouped_bars(left, regions, bars)
-    left.set(title=f"λ1: attention of “{word}”", ylabel="weight", ylim=(0, 1.02))
-    left.legend(fontsize=9)
-    for number, (name, scores) in enumerate(pooled.items()):
-        line = np.broadcast_to(np.asarray(scores, dtype=float), sharpness.shape)
-        right.plot(
-            sharpness, line, "-" if np.ndim(scores) else "--", color=PALETTE[number], label=name
-        )
+    figure, (left, right) = panels(11, 3.6, 1, 2, width_ratios=(1.3, 1))
+    draw_bars(left, regions, {f"λ1 = {smooth:g}": each for smooth, each in attention.items()})
+    left.set(ylabel="weight", ylim=(0, 1.02))
+    left.set_title(f"λ1: attention of “{word}”", parse_math=False)
+    draw_lines(right, sharpness, pooled, markers=False)
     right.set(title="λ2: pooling the words' cosines", xlabel="λ2", ylabel="score", xscale="log")
     right.set_xticks([1, 2, 5, 10, 20, 50], ["1", "2", "5", "10", "20", "50"], minor=False)
     right.minorticks_off()
-    right.legend(fontsize=9)
     return figure
 
 

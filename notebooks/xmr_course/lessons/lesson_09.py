@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import pandas as pd
+import seaborn as sns
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from xmr_course.lessons.checking import Case, Check
-from xmr_course.lessons.drawing import DASHES, draw_arrow, styled
+from xmr_course.lessons.drawing import draw_arrow, draw_lines, legend_outside, panels, styled
 from xmr_course.lessons.drawing import plot_bars as plot_bars
 from xmr_course.lessons.drawing import plot_shares_by_size as plot_shares_by_size
 from xmr_course.lessons.region_drawing import plot_region_kinds as plot_region_kinds
 from xmr_course.lessons.region_drawing import plot_word_attention as plot_word_attention
-from xmr_lib.figures import BLACK, BLUE, GREY, PALETTE, VERMILION, Picture
+from xmr_lib.figures import BLACK, BLUE, GREY, VERMILION, Picture
 
 _NEVER = float("-inf")
 
@@ -31,33 +33,25 @@ def plot_plane(
         weights: Title -> attention `(n_regions,)`; the arrows are as thick.
         names: Of the regions.
     """
-    figure = Picture(figsize=(4 * len(cases), 4.1), layout="constrained")
-    places = figure.subplots(1, len(cases), squeeze=False, sharex=True, sharey=True)[0]
-    for axes, (title, regions) in zip(places, cases.items(), strict=True):
+    size = 4 * len(cases), 4.1
+    figure, grid = panels(*size, 1, len(cases), squeeze=False, sharex=True, sharey=True)
+    for axes, (title, regions) in zip(grid[0], cases.items(), strict=True):
         regions, each = np.asarray(regions), np.asarray(weights[title])
-        for number, (end, weight) in enumerate(zip(regions, each, strict=True)):
+        for name, end, weight in zip(names, regions, each, strict=True):
             draw_arrow(axes, np.zeros(2), end, GREY, 0.8 + 5 * weight)
-            axes.annotate(
-                f"{names[number]}  {weight:.2f}",
-                end,
-                xytext=end * 1.02 + [0.06, 0.06],
-                fontsize=9,
-                parse_math=False,
-            )
+            at = end * 1.02 + [0.06, 0.06]
+            axes.annotate(f"{name}  {weight:.2f}", end, xytext=at, fontsize=9, parse_math=False)
         for point, marker, colour, label in (
             (regions.mean(0), "o", BLUE, "mean V̄: the query (eq. 1)"),
-            (each @ regions, "*", VERMILION, "attended V^D (eq. 3)"),
+            (each @ regions, "*", VERMILION, "attended $V^D$ (eq. 3)"),
         ):
             axes.plot(*point, marker, color=colour, markersize=12, label=label, linestyle="")
         axes.set(title=title, xlabel="first feature", aspect="equal")
-    places[0].set_ylabel("second feature")
-    everything = np.concatenate([np.asarray(regions) for regions in cases.values()])
-    low, high = np.minimum(everything.min(0), 0) - 0.4, everything.max(0) + 0.8
-    places[0].set(xlim=(low[0], high[0] + 0.4), ylim=(low[1], high[1]))
-    handles, labels = places[0].get_legend_handles_labels()
-    for label in range(len(labels)):
-        labels[label] = labels[label].replace("V^D", "$V^D$")
-    figure.legend(handles, labels, loc="outside lower center", ncols=2)
+    grid[0, 0].set_ylabel("second feature")
+    every = np.concatenate([np.asarray(regions) for regions in cases.values()])
+    low, high = np.minimum(every.min(0), 0) - 0.4, every.max(0) + 0.8
+    grid[0, 0].set(xlim=(low[0], high[0] + 0.4), ylim=(low[1], high[1]))
+    legend_outside(figure, grid[0, 0])
     return figure
 
 
@@ -83,34 +77,38 @@ def plot_temperature(
         gradients: Length of the gradient at the products, `(n_scales,)`.
         marks: Name -> a scale worth a line.
     """
-    figure = Picture(figsize=(12, 3.7), layout="constrained")
-    left, middle, right = figure.subplots(1, 3)
-    for number, (name, line) in enumerate(zip(names, np.asarray(weights).T, strict=True)):
-        left.plot(scales, line, DASHES[number % len(DASHES)], color=PALETTE[number], label=name)
+    figure, (left, middle, right) = panels(12, 3.7, 1, 3)
+    draw_lines(left, scales, dict(zip(names, np.asarray(weights).T, strict=True)), markers=False)
     left.legend(fontsize=8, loc=(0.44, 0.42), frameon=True, framealpha=1)
     left.set(title="one image", ylabel="weight", ylim=(-0.03, 1.03))
-    low, half, high = np.quantile(np.asarray(effective), (0.25, 0.5, 0.75), axis=1)
-    middle.fill_between(scales, low, high, color=BLUE, alpha=0.2, linewidth=0)
-    middle.plot(scales, half, color=BLUE)
+    many = pd.DataFrame(np.asarray(effective), index=np.asarray(scales)).melt(ignore_index=False)
+    sns.lineplot(
+        x=many.index,
+        y=many["value"],
+        estimator="median",
+        errorbar=("pi", 50),
+        color=BLUE,
+        ax=middle,
+    )
     middle.set(title="regions that count (test images)", ylabel="exp(entropy)")
     middle.set_ylim(bottom=0.9)
     right.plot(scales, gradients, color=VERMILION)
     right.set(title="gradient through the softmax", ylabel="length", yscale="log")
     for axes in (left, middle, right):
         axes.set(xlabel="products multiplied by", xscale="log")
-        for number, (name, at) in enumerate(marks.items()):
-            axes.axvline(at, color=BLACK, linewidth=1, linestyle=(":", "--")[number % 2])
-            if axes is middle:
-                axes.text(
-                    at,
-                    0.98,
-                    f" {name}",
-                    transform=axes.get_xaxis_transform(),
-                    fontsize=9,
-                    va="top",
-                    rotation=90,
-                    ha="right",
-                )
+        for at, line in zip(marks.values(), (":", "--"), strict=False):
+            axes.axvline(at, color=BLACK, linewidth=1, linestyle=line)
+    for name, at in marks.items():
+        middle.text(
+            at,
+            0.98,
+            f" {name}",
+            transform=middle.get_xaxis_transform(),
+            fontsize=9,
+            va="top",
+            rotation=90,
+            ha="right",
+        )
     return figure
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from xmr_course.lessons.checking import Check, fail, one_number
-from xmr_course.lessons.drawing import styled
+from xmr_course.lessons.drawing import panels, styled
 from xmr_course.lessons.tree_drawing import plot_tree as plot_tree
 from xmr_course.lessons.tree_drawing import plot_trees as plot_trees
 from xmr_lib.errors import DataError
@@ -40,21 +40,20 @@ def plot_coverage(counts: Mapping[str, ArrayLike], sizes: Mapping[str, int]) -> 
     Raises:
         DataError: A kind has no category at all.
     """
-    figure = Picture(figsize=(4.6 * len(counts), 3.3), layout="constrained")
-    grid = figure.subplots(1, len(counts), squeeze=False, sharey=True)[0]
-    for axes, (kind, each), colour in zip(grid, counts.items(), (BLUE, ORANGE), strict=False):
+    figure, grid = panels(4.6 * len(counts), 3.3, 1, len(counts), squeeze=False, sharey=True)
+    for axes, (kind, each), colour in zip(grid[0], counts.items(), (BLUE, ORANGE), strict=False):
         if not np.sum(each):
             raise DataError(f"There are no {kind} to draw: give how often each category occurs.")
         share = 100 * cumulative_coverage(each)
-        axes.plot(np.arange(1, len(share) + 1), share, color=colour)
         kept = min(sizes[kind], len(share))
+        axes.plot(np.arange(1, len(share) + 1), share, color=colour)
         axes.axvline(sizes[kind], color=BLACK, linewidth=1.2, linestyle="--")
         axes.plot(kept, share[kept - 1], "o", color=BLACK, markersize=6)
         size = f"{kept:,} kept" if kept == sizes[kind] else f"there are only {kept:,}"
         axes.set_title(f"{kind}: {size}, {share[kept - 1]:.1f} %", fontsize=10)
         axes.set(xscale="log", xlabel="categories, most frequent first", ylim=(0, 104))
         axes.xaxis.set_major_formatter("{x:,.0f}")
-    grid[0].set_ylabel("nodes that have a category, %")
+    grid[0, 0].set_ylabel("nodes that have a category, %")
     return figure
 
 

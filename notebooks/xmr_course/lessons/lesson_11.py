@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from xmr_course.lessons.checking import Case, Check, fail, one_tensor
-from xmr_course.lessons.drawing import draw_arrow, styled
+from xmr_course.lessons.drawing import draw_arrow, legend_outside, panels, styled
 from xmr_course.lessons.drawing import plot_bars as plot_bars
 from xmr_course.lessons.drawing import plot_shares_by_size as plot_shares_by_size
 from xmr_course.lessons.tree_drawing import plot_flow as plot_flow
 from xmr_course.lessons.tree_drawing import plot_hearing as plot_hearing
 from xmr_course.lessons.tree_drawing import plot_tree as plot_tree
-from xmr_lib.figures import BLACK, BLUE, GREY, ORANGE, VERMILION, Picture
+from xmr_lib.figures import BLUE, GREY, ORANGE, VERMILION, Picture
 
 
 @styled
@@ -29,44 +29,33 @@ def plot_head_to_tail(shares: ArrayLike, bias: ArrayLike, embedding: ArrayLike) 
         bias: Where the sum starts, `(2,)`.
         embedding: Where it must end, `(2,)`.
     """
-    figure = Picture(figsize=(6.4, 4.8), layout="constrained")
-    axes = figure.subplots()
-    start = np.asarray(bias, dtype=float)
-    reach = [np.zeros(2), start]
-    for place, share in enumerate(np.asarray(shares, dtype=float), start=1):
+    figure, axes = panels(6.4, 4.8)
+    steps, bias = np.asarray(shares, dtype=float), np.asarray(bias, dtype=float)
+    reach = np.concatenate([[bias], bias + steps.cumsum(axis=0)])
+    for place, (start, step) in enumerate(zip(reach, steps, strict=False), start=1):
         leaf = place % 2 == 1
-        colour = BLUE if leaf else ORANGE
-        draw_arrow(axes, start, start + share, colour, 2.2, "-" if leaf else "--")
-        beside = np.array([-share[1], share[0]]) / max(float(np.hypot(*share)), 1e-12)
+        look = (BLUE, 2.2, "-") if leaf else (ORANGE, 2.2, "--")
+        draw_arrow(axes, start, start + step, *look)
+        beside = np.array([-step[1], step[0]]) / max(float(np.hypot(*step)), 1e-12)
         axes.annotate(
             f"{place}",
-            start + share / 2,
-            xytext=11 * beside,
+            start + step / 2,
+            11 * beside,
             textcoords="offset points",
             ha="center",
             va="center",
-            fontsize=10,
-            color=BLACK,
         )
-        start = start + share
-        reach.append(start)
-    axes.plot(*np.asarray(bias), "s", color=GREY, markersize=7, label="bias: where it starts")
-    axes.plot(
-        *np.asarray(embedding),
-        "*",
-        color=VERMILION,
-        markersize=16,
-        zorder=3,
-        label="embedding $V^T$",
-    )
+    star = {"color": VERMILION, "markersize": 16, "zorder": 3, "label": "embedding $V^T$"}
+    axes.plot(*bias, "s", color=GREY, markersize=7, label="bias: where it starts")
+    axes.plot(*np.asarray(embedding), "*", **star)
     axes.plot([], [], color=BLUE, label="fragments 1 3 5 7")
     axes.plot([], [], "--", color=ORANGE, label="relations 2 4 6")
-    axes.update_datalim(reach)  # arrows do not count by themselves
+    axes.update_datalim([*reach, np.zeros(2)])  # arrows do not count by themselves
     axes.margins(0.12)
     axes.autoscale_view()
     axes.set(xlabel="first direction", ylabel="second direction")
     axes.set_aspect("equal", adjustable="datalim")
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    legend_outside(figure, axes, ncols=2)
     return figure
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import seaborn as sns
 import torch
 from torch import Tensor
 
 from xmr_course.lessons.checking import Case, Check, fail, one_array
-from xmr_course.lessons.drawing import styled
+from xmr_course.lessons.drawing import draw_bars, draw_lines, legend_outside, panels, styled
 from xmr_lib.encoders.consensus import mix_labels
 from xmr_lib.figures import BLUE, GREEN, GREY, ORANGE, Picture
 from xmr_lib.language.concepts import correlation, rescale
@@ -24,14 +25,17 @@ def plot_rescaling(correlations: np.ndarray, threshold: float = 0.3) -> Picture:
         correlations: `P` of all pairs `(n, n)`.
         threshold: Of the stretched ones.
     """
-    figure = Picture(figsize=(9, 3.2), layout="constrained")
-    curve, counts = figure.subplots(1, 2)
+    figure, (curve, counts) = panels(9, 3.2, 1, 2)
     p = np.linspace(0, 1, 200)
-    curve.plot(p, rescale(p), color=BLUE, lw=2, label="5^(P − 0.02) − 5^(−0.02)")
-    curve.plot(p, p, color=GREY, ls="--", lw=1.2, label="P itself")
+    draw_lines(
+        curve,
+        p,
+        {"5^(P − 0.02) − 5^(−0.02)": rescale(p), "P itself": p},
+        markers=False,
+        palette=[BLUE, GREY],
+    )
     needed = p[np.argmax(rescale(p) >= threshold)]
     curve.axhline(threshold, color=ORANGE, lw=1.2)
-    curve.axvline(needed, color=ORANGE, lw=1.2)
     curve.annotate(
         f"neighbours from P = {needed:.2f} on",
         (needed, 0),
@@ -40,16 +44,14 @@ def plot_rescaling(correlations: np.ndarray, threshold: float = 0.3) -> Picture:
         fontsize=9,
     )
     curve.set(xlabel="P: share of i's captions that name j", ylabel="stretched")
-    curve.legend(fontsize=8)
     pairs = correlations[~np.eye(len(correlations), dtype=bool)]
-    counts.hist(pairs[pairs > 0], bins=np.linspace(0, 1, 41), color=BLUE)
-    counts.axvline(needed, color=ORANGE, lw=1.2)
-    counts.set(
-        xlabel="P of pairs that occur together",
-        ylabel="pairs",
-        yscale="log",
-        title=f"{(pairs >= needed).sum():,} of {len(pairs):,} pairs pass",
+    sns.histplot(
+        x=pairs[pairs > 0], bins=40, binrange=(0, 1), color=BLUE, alpha=1, linewidth=0, ax=counts
     )
+    for axes in (curve, counts):
+        axes.axvline(needed, color=ORANGE, lw=1.2)
+    passing = f"{(pairs >= needed).sum():,} of {len(pairs):,} pairs pass"
+    counts.set(xlabel="P of pairs that occur together", ylabel="pairs", yscale="log", title=passing)
     return figure
 
 
@@ -66,18 +68,17 @@ def plot_shares(
         mixed: What is used `(n,)`.
         k: Concepts shown.
     """
-    chosen = np.argsort(-mixed, kind="stable")[:k][::-1]
-    places = np.arange(len(chosen))
-    figure = Picture(figsize=(8, 0.32 * k + 1.2), layout="constrained")
-    axes = figure.subplots()
-    for values, colour, shift, label in (
-        (named, GREEN, 0.27, "named in the sentence"),
-        (scores, ORANGE, 0.0, "found by attention"),
-        (mixed, BLUE, -0.27, "mixed, 0.35 : 0.65"),
-    ):
-        axes.barh(places + shift, values[chosen], 0.25, color=colour, label=label)
-    axes.set(yticks=places, yticklabels=[words[i] for i in chosen], xlabel="weight")
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    strongest = np.argsort(-mixed, kind="stable")[:k]
+    figure, axes = panels(8, 0.32 * k + 1.2)
+    kinds = {
+        "named in the sentence": named[strongest],
+        "found by attention": scores[strongest],
+        "mixed, 0.35 : 0.65": mixed[strongest],
+    }
+    look = {"orient": "h", "palette": [GREEN, ORANGE, BLUE], "hatches": [""] * 3}
+    draw_bars(axes, [words[i] for i in strongest], kinds, **look)
+    axes.set(xlabel="weight")
+    legend_outside(figure, axes, "upper")
     return figure
 
 
@@ -90,24 +91,28 @@ def plot_neighbour_cosines(before: np.ndarray, after: np.ndarray, edges: np.ndar
         after: Cosines of the graph's output `(n, n)`.
         edges: Who is a neighbour `(n, n)`.
     """
-    figure = Picture(figsize=(9, 3.0), layout="constrained")
+    figure, grid = panels(9, 3.0, 1, 2, sharey=True)
     off = ~np.eye(len(edges), dtype=bool)
-    bins = np.linspace(-1, 1, 61)
-    for axes, values, title in zip(
-        figure.subplots(1, 2, sharey=True),
-        (before, after),
-        ("word vectors", "after two layers of the graph (untrained)"),
-        strict=True,
-    ):
+    titles = "word vectors", "after two layers of the graph (untrained)"
+    for axes, values, title in zip(grid, (before, after), titles, strict=True):
         for mask, colour, label in (
             (off & ~edges, GREY, "not neighbours"),
             (off & edges, BLUE, "neighbours"),
         ):
-            axes.hist(values[mask], bins=bins, density=True, alpha=0.65, color=colour, label=label)
+            sns.histplot(
+                x=values[mask],
+                bins=60,
+                binrange=(-1, 1),
+                stat="density",
+                alpha=0.65,
+                color=colour,
+                linewidth=0,
+                label=label,
+                ax=axes,
+            )
             axes.axvline(values[mask].mean(), color=colour, lw=2, ls="--")
-        axes.set(title=title, xlabel="cosine of two concepts")
+        axes.set(title=title, xlabel="cosine of two concepts", ylabel="density")
         axes.legend(fontsize=8)
-    figure.axes[0].set_ylabel("density")
     return figure
 
 

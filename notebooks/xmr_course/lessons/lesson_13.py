@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from xmr_course.inside import PLACES
 from xmr_course.lessons.checking import Check
-from xmr_course.lessons.drawing import styled
+from xmr_course.lessons.drawing import draw_bars, legend_outside, panels, styled, whole_numbers
 from xmr_lib.figures import BLUE, ORANGE, Picture
 from xmr_lib.losses import divergence
 from xmr_lib.models.structured import fuse
@@ -27,18 +28,15 @@ def plot_node_accuracy(accuracy: pd.DataFrame) -> Picture:
         accuracy: As `NodePredictions.accuracy` returns it.
     """
     frame = accuracy.drop(index="all", errors="ignore")
-    figure = Picture(figsize=(9.5, 3.4), layout="constrained")
-    axes, places = figure.subplots(), np.arange(len(frame))
-    for column, colour, shift, hatch in (
-        ("image", BLUE, -0.27, ""),
-        ("caption", ORANGE, 0.0, ""),
-        ("most frequent", "#C8C8C8", 0.27, "//"),
-    ):
-        label = {"image": "image's tree", "caption": "sentence's tree"}.get(column, column)
-        bars = axes.bar(places + shift, frame[column], 0.25, color=colour, hatch=hatch, label=label)
-        axes.bar_label(bars, fmt="%.0f", fontsize=7.5, padding=1)
-    axes.set(xticks=places, xticklabels=_PLACES, ylabel="right nodes, %")
-    figure.legend(loc="outside upper center", ncols=3, fontsize=9)  # bars may be of any height
+    series = {
+        "image's tree": frame["image"],
+        "sentence's tree": frame["caption"],
+        "most frequent": frame["most frequent"],
+    }
+    figure, axes = panels(9.5, 3.4)
+    draw_bars(axes, _PLACES, series, "%.0f", palette=[BLUE, ORANGE, "#C8C8C8"])
+    axes.set(ylabel="right nodes, %")
+    legend_outside(figure, axes, "upper")  # bars may be of any height
     return figure
 
 
@@ -50,12 +48,11 @@ def plot_divergence(before: ArrayLike, after: ArrayLike) -> Picture:
         before: `D_KL(P^V || P^S)` of the places `(7,)`, mean over pairs.
         after: The same after training.
     """
-    figure = Picture(figsize=(8.5, 3.0), layout="constrained")
-    axes, places = figure.subplots(), np.arange(7)
-    axes.bar(places - 0.2, before, 0.38, color="#C8C8C8", hatch="//", label="before training")
-    axes.bar(places + 0.2, after, 0.38, color=BLUE, label="after")
-    axes.set(xticks=places, xticklabels=_PLACES, ylabel="D_KL(image || sentence)\nin nats")
-    figure.legend(loc="outside upper center", ncols=2, fontsize=9)
+    figure, axes = panels(8.5, 3.0)
+    series = {"before training": before, "after": after}
+    draw_bars(axes, _PLACES, series, palette=["#C8C8C8", BLUE])
+    axes.set(ylabel="D_KL(image || sentence)\nin nats")
+    legend_outside(figure, axes, "upper")
     return figure
 
 
@@ -67,12 +64,12 @@ def plot_losses(history: pd.DataFrame) -> Picture:
         history: As a run keeps it.
     """
     parts = [name for name in ("L_img", "L_sent", "L_CE", "D_KL") if name in history]
-    figure = Picture(figsize=(2.6 * (len(parts) + 1), 2.7), layout="constrained")
-    for axes, name in zip(figure.subplots(1, len(parts) + 1), [*parts, "rsum"], strict=True):
-        hard = history["negatives"] == "hardest"
-        axes.plot(history["epoch"][hard], history[name][hard], marker="o", color=BLUE)
-        axes.set(title=name, xlabel="epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+    figure, grid = panels(2.6 * (len(parts) + 1), 2.7, 1, len(parts) + 1)
+    hard = history[history["negatives"] == "hardest"]
+    for axes, name in zip(grid, [*parts, "rsum"], strict=True):
+        sns.lineplot(hard, x="epoch", y=name, marker="o", color=BLUE, ax=axes)
+        axes.set(title=name, ylabel="")
+    whole_numbers(*grid)
     return figure
 
 
@@ -83,22 +80,19 @@ def plot_betas(frame: pd.DataFrame) -> Picture:
     Args:
         frame: As `xmr_course.tables.reproduce.reproduce` or `saved` returns Table 6.
     """
-    figure = Picture(figsize=(9, 0.5 * len(frame) + 1.2), layout="constrained")
+    figure, (left, right) = panels(9, 0.5 * len(frame) + 1.2, 1, 2, sharey=True)
     rows = np.arange(len(frame))[::-1]
-    axes = figure.subplots(1, 2, sharey=True)
     recalls = [c for c in frame if c.startswith("printed_") and c != "printed_rsum"]
     printed = frame[recalls].sum(axis=1, min_count=len(recalls))
-    axes[0].plot(printed, rows, "s", color=ORANGE, markerfacecolor="white", markersize=8)
-    axes[0].set(title="printed (Flickr30K)", xlabel="sum of the six recalls")
-    spread = frame["sd_rsum"].fillna(0)
-    axes[1].errorbar(
-        frame["measured_rsum"], rows, xerr=spread, fmt="o", color=BLUE, capsize=4, markersize=7
-    )
-    axes[1].set(title="measured here, ± s.d. over seeds", xlabel="rsum")
-    axes[0].set(yticks=rows, yticklabels=frame["method"], ylabel="[β_d, β_t, β_c]")
-    for each in axes:
-        each.set_ylim(-0.6, len(frame) - 0.4)
-        each.margins(x=0.15)
+    left.plot(printed, rows, "s", color=ORANGE, markerfacecolor="white", markersize=8)
+    left.set(title="printed (Flickr30K)", xlabel="sum of the six recalls")
+    look = {"fmt": "o", "color": BLUE, "capsize": 4, "markersize": 7}
+    right.errorbar(frame["measured_rsum"], rows, xerr=frame["sd_rsum"].fillna(0), **look)
+    right.set(title="measured here, ± s.d. over seeds", xlabel="rsum")
+    left.set(yticks=rows, yticklabels=frame["method"], ylabel="[β_d, β_t, β_c]")
+    for axes in (left, right):
+        axes.set_ylim(-0.6, len(frame) - 0.4)
+        axes.margins(x=0.15)
     return figure
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from xmr_course.inside import PLACES, Contributions
 from xmr_course.lessons.answer_drawing import plot_top3 as plot_top3
 from xmr_course.lessons.checking import Case, Check, one_number
-from xmr_course.lessons.drawing import styled
+from xmr_course.lessons.drawing import draw_bars, legend_outside, panels, styled
 from xmr_course.lessons.tree_drawing import plot_predicted as plot_predicted
-from xmr_lib.figures import BLUE, GREY, ORANGE, Picture
+from xmr_lib.figures import GREY, Picture
 
 _PLACES = [place.replace(" ", "\n", 2) for place in PLACES]
 
@@ -21,22 +21,18 @@ def plot_contributions(found: Contributions) -> Picture:
     Args:
         found: As `xmr_course.inside.contributions` returns it.
     """
-    figure = Picture(figsize=(10.5, 3.2), layout="constrained")
-    parts, nodes = figure.subplots(1, 2, width_ratios=(1, 2))
+    figure, (parts, nodes) = panels(10.5, 3.2, 1, 2, width_ratios=(1, 2))
     for axes, image, caption, labels in (
         (parts, list(found.image.values()), list(found.caption.values()), list(found.image)),
         (nodes, found.image_nodes, found.caption_nodes, _PLACES),
     ):
-        places = np.arange(len(labels))
-        axes.bar(places - 0.2, image, 0.38, color=BLUE, label="image's side")
-        axes.bar(places + 0.2, caption, 0.38, color=ORANGE, label="sentence's side")
+        draw_bars(axes, labels, {"image's side": image, "sentence's side": caption})
         axes.axhline(0, color=GREY, lw=0.8)
-        axes.set(xticks=places, xticklabels=labels)
     parts.set(ylabel="share of the cosine", title=f"parts of the cosine, {found.score:.2f} in all")
     nodes.set(title="nodes of the trees (eq. 14)")
     nodes.tick_params(axis="x", labelsize=8)
-    handles = parts.get_legend_handles_labels()
-    figure.legend(*handles, loc="outside lower center", ncols=2, fontsize=9)
+    nodes.get_legend().remove()
+    legend_outside(figure, parts)
     return figure
 
 

@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable
 from itertools import pairwise
 
-import matplotlib as mpl
-import matplotlib.patches
 import numpy as np
 import pandas as pd
+import seaborn as sns
+from matplotlib.patches import Rectangle
 
 from xmr_course.lessons.checking import Case, Check, one_number
-from xmr_course.lessons.drawing import styled
+from xmr_course.lessons.drawing import draw_lines, legend_outside, panels, styled
 from xmr_lib.figures import BLUE, GREY, ORANGE, Picture
 
 
@@ -23,25 +23,12 @@ def plot_recall(frame: pd.DataFrame) -> Picture:
     Args:
         frame: Columns "effort" (lists looked into), "recall@1", "recall@10" and "milliseconds".
     """
-    figure = Picture(figsize=(9, 3.4), layout="constrained")
-    recall, time = figure.subplots(1, 2)
-    for name, colour, marker, line in (
-        ("recall@1", BLUE, "o", "-"),
-        ("recall@10", ORANGE, "s", "--"),
-    ):
-        recall.plot(
-            frame["effort"],
-            frame[name],
-            marker=marker,
-            linestyle=line,
-            color=colour,
-            label=name,
-        )
+    figure, (recall, time) = panels(9, 3.4, 1, 2)
+    draw_lines(recall, frame["effort"], {name: frame[name] for name in ("recall@1", "recall@10")})
     recall.axhline(1, color=GREY, linewidth=1)
     recall.set(ylabel="part of the exact answers", title="What is found")
-    recall.legend(loc="lower right")
-    time.plot(frame["effort"], frame["milliseconds"], marker="D", color=BLUE)
-    time.set(ylabel="milliseconds a query", title="What it costs", ylim=(0, None))
+    draw_lines(time, frame["effort"], {"milliseconds": frame["milliseconds"]}, legend=False)
+    time.set(ylabel="milliseconds for a query", title="What it costs", ylim=(0, None))
     for axes in (recall, time):
         axes.set_xscale("log", base=2)
         axes.set_xticks(frame["effort"], [f"{n}" for n in frame["effort"]])
@@ -58,37 +45,27 @@ def plot_hardest(scores: np.ndarray, n_processes: int = 2) -> Picture:
         scores: `(batch, batch)`, right pairs on the diagonal.
         n_processes: Processes that share the batch.
     """
-    wrong = np.where(np.eye(len(scores), dtype=bool), -np.inf, scores)
-    rows, columns = np.arange(len(scores)), wrong.argmax(axis=1)
-    ends = [len(scores) * i // n_processes for i in range(n_processes + 1)]
-    owner = np.searchsorted(ends, rows, side="right")
-    own = owner == owner[columns]
-    figure = Picture(figsize=(6, 4.8), layout="constrained")
-    axes = figure.subplots()
-    axes.grid(False)
-    image = axes.imshow(scores, cmap="Greys")
+    n = len(scores)
+    hardest = np.where(np.eye(n, dtype=bool), -np.inf, scores).argmax(axis=1)
+    ends = [n * i // n_processes for i in range(n_processes + 1)]
+    owner = np.searchsorted(ends, np.arange(n), side="right")
+    figure, axes = panels(6, 4.8)
+    sns.heatmap(
+        scores, cmap="Greys", cbar_kws={"label": "cosine"}, xticklabels=10, yticklabels=10, ax=axes
+    )
     for start, end in pairwise(ends):
-        corner, side = (start - 0.5, start - 0.5), end - start
-        axes.add_patch(mpl.patches.Rectangle(corner, side, side, fill=False, linewidth=1.5))
+        side = end - start
+        axes.add_patch(Rectangle((start, start), side, side, fill=False, linewidth=1.5))
     for kept, colour, marker, label in (
-        (own, BLUE, "o", "seen by a process alone"),
-        (~own, ORANGE, "^", "in another's share"),
+        (owner == owner[hardest], BLUE, "o", "seen by a process alone"),
+        (owner != owner[hardest], ORANGE, "^", "in another's share"),
     ):
-        axes.plot(
-            columns[kept],
-            rows[kept],
-            marker,
-            color=colour,
-            markersize=5,
-            label=label,
-            markeredgecolor="white",
-            markeredgewidth=0.5,
-            linestyle="none",
-        )
+        places = hardest[kept] + 0.5, np.flatnonzero(kept) + 0.5
+        look = {"markersize": 5, "markeredgecolor": "white", "markeredgewidth": 0.5}
+        axes.plot(*places, marker, color=colour, label=label, **look)
     axes.set(xlabel="captions of the batch", ylabel="images of the batch")
     axes.set_title("Hardest caption of each image; frames: a process's own share")
-    figure.colorbar(image, ax=axes, label="cosine")
-    figure.legend(loc="outside lower center", ncols=2, fontsize=9)
+    legend_outside(figure, axes)
     return figure
 
 

@@ -187,9 +187,9 @@ def plot_explorer(
     draw_table(right, weights, words, [f"{n + 1}" for n in range(len(boxes))])
     right.set(xlabel="region", title="attention")
     if word is not None:
-        right.add_patch(_outline((-0.5, word - 0.5), len(boxes), 1))
+        right.add_patch(_outline((0, word), len(boxes), 1))
     if region is not None:
-        right.add_patch(_outline((region - 0.5, -0.5), 1, len(words)))
+        right.add_patch(_outline((region, 0), 1, len(words)))
         for label, weight in zip(right.get_yticklabels(), weights[:, region], strict=True):
             if weight >= 0.6 * weights[:, region].max():
                 label.set(fontweight="bold", color=VERMILION)
