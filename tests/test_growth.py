@@ -14,7 +14,7 @@ from xmr_course import growth, growth_page
 
 from xmr_lib import reranking
 from xmr_lib.errors import DataError, UnknownNameError
-from xmr_lib.index.base import lists_for
+from xmr_lib.index.vectors import lists_for
 from xmr_lib.reranking.k_reciprocal import jaccard_distance
 
 # --- bounded memory -------------------------------------------------------------------------------

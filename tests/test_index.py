@@ -1,21 +1,25 @@
-"""Every kind of index holds, changes, forgets and keeps vectors as a plain dictionary would."""
+"""Every kind of index finds what sorting everything finds, and follows the exact one."""
 
 from __future__ import annotations
 
-import json
+import builtins
+import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
-from xmr_lib.errors import DataError
-from xmr_lib.index.exact import ExactIndex
+from xmr_lib.errors import DataError, MissingDependencyError
+from xmr_lib.index import vectors as module
 from xmr_lib.index.faiss_index import FaissIndex
 from xmr_lib.index.milvus_index import MilvusIndex
+from xmr_lib.index.recall import measure, recall_at_k
+from xmr_lib.index.vectors import ExactIndex
 
 DIM = 16
-KINDS = ["exact", "faiss", "milvus"]
+NAMES = [f"picture {i}.jpg" for i in range(300)]
 
 
 def unit(n: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
@@ -36,172 +40,57 @@ def same(found, expected) -> None:
     np.testing.assert_allclose([s for _, s in found], [s for _, s in expected], atol=1e-6)
 
 
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return request.param
-
-
-def open_index(kind: str, folder, dim: int = DIM, effort: int | None = None):
-    """An index of any kind in a folder; the same one each time."""
+def opened(kind: str, exact: ExactIndex, effort: int | None = None, uri: str | None = None):
+    """An index of any kind beside an exact one; the same one each time."""
+    folder = exact.folder.parent
     if kind == "exact":
-        return ExactIndex(folder / "exact", dim)
+        return exact
     pytest.importorskip(kind if kind == "faiss" else "milvus_lite")
     if kind == "faiss":
-        return FaissIndex(folder / "faiss", dim, effort)
-    where = str(folder / "milvus.db")
-    return MilvusIndex(where, "pictures", dim, folder / "milvus.json", effort)
+        return FaissIndex(exact, folder / "faiss.safetensors", effort)
+    return MilvusIndex(exact, uri or str(folder / "milvus.db"), folder / "milvus.json", effort)
 
 
 @pytest.fixture
-def opened(kind, tmp_path):
-    """Opens the index of this test, again and again the same."""
-    made = []
-
-    def at(dim: int = DIM):
-        made.append(open_index(kind, tmp_path, dim))
-        return made[-1]
-
-    yield at
-    for index in made:
-        index.close()
-
-
-NAMES = [f"picture {i}.jpg" for i in range(300)]
-
-
-@pytest.mark.parametrize("k", [1, 10, 300, 1000])
-def test_finds_what_sorting_everything_finds(opened, k):
-    vectors, queries = unit(300), unit(7, seed=1)
-    index = opened()
-    for start in range(0, 300, 70):
-        index.add(NAMES[start : start + 70], vectors[start : start + 70])
-    assert len(index) == 300
-    content = dict(zip(NAMES, vectors, strict=True))
-    found = index.search(queries, k)
-    assert len(found) == 7
-    for each, query in zip(found, queries, strict=True):
-        assert len(each) == min(k, 300)
-        same(each, by_hand(content, query, k))
-
-
-def test_updates_change_the_answer(opened):
-    vectors, index = unit(50), opened()
-    index.add(NAMES[:50], vectors)
-    query = unit(1, seed=1)[0]
-    (last, _) = by_hand(dict(zip(NAMES, vectors, strict=False)), query, 50)[-1]
-    assert index.search(query[None], 1)[0][0][0] != last
-    index.add([last], query[None])
-    same(index.search(query[None], 1)[0], [(last, 1.0)])
-    assert len(index) == 50
-    index.add([last], -query[None])
-    assert index.search(query[None], 50)[0][-1] == (last, pytest.approx(-1))
-
-
-def test_what_is_removed_is_not_found(opened):
-    vectors, index = unit(50), opened()
-    index.add(NAMES[:50], vectors)
-    query = unit(1, seed=1)
-    best = [name for name, _ in index.search(query, 3)[0]]
-    assert index.remove([*best, "nobody", best[0]]) == 3
-    rest = {n: v for n, v in zip(NAMES, vectors, strict=False) if n not in best}
-    assert len(index) == 47
-    same(index.search(query, 50)[0], by_hand(rest, query[0], 50))
-    assert index.missing(["nobody", *NAMES[:50]]) == ["nobody", *[n for n in NAMES if n in best]]
-    index.add(best[:1], query)  # it may come back
-    assert index.search(query, 1)[0][0] == (best[0], pytest.approx(1))
-    index.clear()
-    assert len(index) == 0 and index.search(query, 5) == [[]]
-
-
-def test_nothing_in_it(opened):
-    index = opened()
-    assert len(index) == 0
-    assert index.search(unit(3), 5) == [[], [], []]
-    assert index.search(unit(0), 5) == []
-    assert index.remove(["a"]) == 0 and index.missing(["a"]) == ["a"]
-    index.add([], np.empty((0, DIM)))
-    assert len(index) == 0
-
-
-def test_equal_vectors_are_all_found(opened):
-    index, vector = opened(), unit(1)
-    index.add(["c", "a", "b", "other"], np.concatenate([vector, vector, vector, -vector]))
-    found = index.search(vector, 3)[0]
-    assert {name for name, _ in found} == {"a", "b", "c"}
-    np.testing.assert_allclose([score for _, score in found], 1, atol=1e-6)
-
-
-def test_of_an_id_that_comes_twice_the_later_vector_counts(opened):
-    index, vectors = opened(), unit(3)
-    index.add(["a", "b", "a"], vectors)
-    assert len(index) == 2
-    same(index.search(vectors[2:], 1)[0], [("a", 1.0)])
-
-
-def test_names_of_all_kinds(opened):
-    names = ["it's.jpg", 'a "quote".jpg', "back\\slash", "Grüße 犬 🐕.png", "a/b/c.jpg", "%d {x}",
-             "tab\tnew\nline", "-", "é", "e\u0301", "x" * 1024]  # fmt: skip
-    index, vectors = opened(), unit(len(names))
-    index.add(names, vectors)
-    assert len(index) == len(names) and index.missing(names) == []
-    for name, vector in zip(names, vectors, strict=True):
-        same(index.search(vector[None], 1)[0], [(name, 1.0)])
-    assert index.remove(names[:6]) == 6
-    assert index.missing(names) == names[:6]
-    index.close()
-    assert opened().missing(names) == names[:6]
-
-
-def test_a_restart_finds_everything(opened):
-    vectors, index = unit(200), opened()
-    index.add(NAMES[:200], vectors)
-    index.add(NAMES[5:8], vectors[100:103])
-    index.remove(NAMES[10:20])
-    index.synced = 17
-    queries = unit(5, seed=1)
-    before = index.search(queries, 20)
-    index.close()
-    again = opened()
-    assert len(again) == 190
-    after = again.search(queries, 20)
-    for one, other in zip(after, before, strict=True):
-        same(one, other)
-    again.add(["new"], queries[:1])
-    assert again.search(queries[:1], 1)[0][0] == ("new", pytest.approx(1))
-
-
-def test_refuses(opened):
-    index, vectors = opened(), unit(4)
-    index.add(["a"], vectors[:1])
-    with pytest.raises(DataError, match="2 ids, but 4 vectors"):
-        index.add(["b", "c"], vectors)
-    with pytest.raises(DataError, match="holds vectors of 16 numbers"):
-        index.add(["b"], unit(1, dim=8))
-    with pytest.raises(DataError, match="holds vectors of 16 numbers"):
-        index.search(unit(1, dim=8), 1)
-    for worst in (np.nan, np.inf):
-        broken = vectors.copy()
-        broken[2, 3] = worst
-        with pytest.raises(DataError, match=r"c: its vector has length (nan|inf), not 1 \(1 of 4"):
-            index.add(list("abcd"), broken)
-    with pytest.raises(DataError, match="query 1: its vector has length 2, not 1"):
-        index.search(np.stack([vectors[0], 2 * vectors[1]]), 1)
-    for name in ("", "x" * 1025, "\udcff.jpg"):
-        with pytest.raises(DataError, match="1 to 1024 bytes"):
-            index.add([name], vectors[:1])
-    with pytest.raises(ValueError, match="k must be at least 1, not 0"):
-        index.search(vectors, 0)
-    assert len(index) == 1, "nothing of what was refused is there"
-    same(index.search(vectors[:1], 5)[0], [("a", 1.0)])
-
-
-# --- the exact index alone ------------------------------------------------------------------------
-
-
-def exact(folder, n: int = 20) -> ExactIndex:
-    index = ExactIndex(folder, DIM)
-    index.add(NAMES[:n], unit(n))
+def exact(tmp_path):
+    index = ExactIndex(tmp_path / "exact", DIM)
+    index.add(NAMES[:200], unit(200))
     return index
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Lists from fifty vectors on, and small files, so that little data takes all ways."""
+    for user in ("vectors", "faiss_index", "milvus_index"):
+        monkeypatch.setattr(f"xmr_lib.index.{user}.lists_for", lambda n: int(2 * n**0.5))
+    monkeypatch.setattr(module, "PER_FILE", 40)
+
+
+# --- the exact index ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("per_file", [40, 4096])
+def test_adding_updating_and_removing_as_a_dictionary_does(tmp_path, monkeypatch, per_file):
+    monkeypatch.setattr(module, "PER_FILE", per_file)
+    index, content, rng = ExactIndex(tmp_path, DIM), {}, np.random.default_rng(0)
+    for step in range(12):
+        ids = list(rng.choice(NAMES, 30))  # some twice: the later vector counts
+        vectors = unit(30, seed=step)
+        index.add(ids, vectors)
+        for name, vector in zip(ids, vectors, strict=True):
+            content.pop(name, None)
+            content[name] = vector
+        gone = list(rng.choice(NAMES, 12))
+        assert index.remove(gone) == len(set(gone) & set(content))
+        for name in gone:
+            content.pop(name, None)
+    query = unit(1, seed=99)
+    for each in (index, ExactIndex(tmp_path, DIM)):
+        assert len(each) == len(content) and set(each.ids) == set(content)
+        same(each.search(query, 500)[0], by_hand(content, query[0], 500))
+    assert len(list(tmp_path.iterdir())) == (1 if per_file == 4096 else 6)
+    index.remove(NAMES)
+    assert not list(tmp_path.iterdir()) and index.search(query, 3) == [[]]
 
 
 def test_ties_come_in_the_order_of_adding(tmp_path):
@@ -210,117 +99,242 @@ def test_ties_come_in_the_order_of_adding(tmp_path):
     assert [name for name, _ in index.search(vector, 3)[0]] == ["c", "a", "b"]
 
 
-@pytest.mark.parametrize("when", ["vectors", "log", "state"])
-def test_half_a_batch_never_counts(tmp_path, monkeypatch, when):
-    """Whatever a killed process leaves behind the last complete batch is written over."""
-    index, vectors = exact(tmp_path), unit(9, seed=3)
-    from xmr_lib.index import exact as module
+def test_names_of_all_kinds(tmp_path):
+    names = [
+        'a "quote".jpg',
+        "back\\slash",
+        "Grüße 犬 🐕.png",
+        "a\0b",
+        "tab\tnew\nline",
+        "",
+        "\udcff",
+    ]
+    ExactIndex(tmp_path, DIM).add(names, unit(len(names)))
+    assert ExactIndex(tmp_path, DIM).ids == names
 
-    real, real_state = module._write_at, module.write_state
 
-    def killed(path, offset, content):
-        half = content[: len(content) // 2]
-        real(path, offset, half if path.name.startswith(when) else content)
-        if path.name.startswith(when):
-            raise KeyboardInterrupt
+def test_refuses(exact):
+    vectors = unit(4)
+    with pytest.raises(DataError, match="2 ids, but 4 vectors"):
+        exact.add(["b", "c"], vectors)
+    with pytest.raises(DataError, match="holds vectors of 16 numbers"):
+        exact.search(unit(1, dim=8), 1)
+    for worst in (np.nan, np.inf):
+        broken = vectors.copy()
+        broken[2, 3] = worst
+        with pytest.raises(DataError, match=r"c: its vector has length (nan|inf), not 1 \(1 of 4"):
+            exact.add(list("abcd"), broken)
+    with pytest.raises(DataError, match="query 1: its vector has length 2, not 1"):
+        exact.search(np.stack([vectors[0], 2 * vectors[1]]), 1)
+    with pytest.raises(ValueError, match="k must be at least 1, not 0"):
+        exact.search(vectors, 0)
+    with pytest.raises(DataError, match="vectors of 16 numbers, but the model's have 8"):
+        ExactIndex(exact.folder, 8)
+    assert len(exact) == 200, "nothing of what was refused is there"
 
-    def never(*_):
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_file_is_left_out_and_the_others_stay(exact, few, damage):
+    exact.add(NAMES[200:], unit(100, seed=1))
+    file = max(exact.folder.iterdir())
+    content = bytearray(file.read_bytes())
+    content[-100] ^= 1
+    file.write_bytes({"flip": content, "cut": content[:-7], "empty": b""}[damage])
+    with pytest.warns(UserWarning, match=r"vectors-000001.safetensors is damaged.*computed again"):
+        again = ExactIndex(exact.folder, DIM)
+    assert again.ids == NAMES[:200]
+
+
+# --- the kinds beside it --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["faiss", "milvus"])
+@pytest.mark.parametrize("lists", [False, True], ids=["all compared", "lists"])
+def test_other_kinds_follow_every_change(kind, lists, exact, request):
+    if lists:
+        request.getfixturevalue("few")
+    queries = unit(3, seed=9)
+    for change in ("nothing", "add", "remove", "everything"):
+        if change == "add":
+            exact.add([*NAMES[5:9], "new"], unit(5, seed=2))
+        if change == "remove":
+            exact.remove(NAMES[20:30])
+        if change == "everything":
+            exact.remove(exact.ids)
+        for _ in range(2):  # the second time it is found as it was left
+            index = opened(kind, exact, effort=1000)  # looks into every list
+            assert ("lists" in index.description) == (lists and len(exact) > 0)
+            for k in (1, 10, 500):
+                for mine, its in zip(
+                    index.search(queries, k), exact.search(queries, k), strict=True
+                ):
+                    same(mine, its)
+            index.close()
+
+
+def test_a_kept_index_is_used_again_and_a_damaged_one_built_anew(exact, tmp_path):
+    opened("faiss", exact)
+    file = tmp_path / "faiss.safetensors"
+    before = file.stat().st_mtime_ns
+    opened("faiss", exact)
+    assert file.stat().st_mtime_ns == before
+    file.write_bytes(file.read_bytes()[:-9])
+    query = unit(1, seed=1)
+    same(opened("faiss", exact).search(query, 9)[0], exact.search(query, 9)[0])
+
+
+def test_few_lists_find_less(exact, few):
+    queries = unit(100, seed=1)
+    truth = exact.search(queries, 10)
+    index = opened("faiss", exact)
+    recalls = []
+    for index.effort in (1, 8, 28):
+        found = measure(index.search, truth, queries)
+        recalls.append(found["recall@10"])
+        assert found["milliseconds"] > 0
+    assert index.lists == 28 and recalls[0] < recalls[1] < recalls[2] == 1
+
+
+def test_recall_by_hand():
+    best = [[("a", 0.9), ("b", 0.8), ("c", 0.8)], [("d", 0.5)]]
+    assert recall_at_k([[("a", 0.9), ("c", 0.8)], [("d", 0.5)]], best, k=2) == 1
+    assert recall_at_k([[("b", 0.8)], []], best, k=2) == 0.25
+
+
+# --- Milvus ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A server of its own process, at a TCP address as a cluster's."""
+    pytest.importorskip("milvus_lite")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = tmp_path_factory.mktemp("server")
+    command = [sys.executable, "-m", "milvus_lite", "server", "--data-dir", str(folder / "data")]
+    server = subprocess.Popen(
+        [*command, "--host", "127.0.0.1", "--port", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        for _ in range(120):
+            with socket.socket() as probe:
+                if server.poll() is None and probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.25)
+        else:
+            pytest.skip("milvus-lite's server does not start here")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def test_an_address_takes_the_same_code_and_keeps_one_collection(address, exact):
+    query = unit(1, seed=1)
+    for change in (lambda: None, lambda: exact.add([NAMES[3]], query)):
+        change()
+        index = opened("milvus", exact, uri=address)
+        assert index.description.startswith("Milvus, ")
+        same(index.search(query, 60)[0], exact.search(query, 60)[0])
+        collections = index._client.list_collections()
+        index.close()
+    assert collections == [index.collection], "the collection of older vectors is gone"
+
+
+def test_half_a_collection_is_filled_anew(exact, monkeypatch):
+    pytest.importorskip("milvus_lite")
+    from pymilvus import MilvusClient
+
+    insert, calls = MilvusClient.insert, []
+
+    def killed(self, name, rows):
+        calls.append(len(rows))
+        insert(self, name, rows[:50])
         raise KeyboardInterrupt
 
-    if when == "state":
-        monkeypatch.setattr(module, "write_state", never)
-    else:
-        monkeypatch.setattr(module, "_write_at", killed)
-    with pytest.raises(KeyboardInterrupt):
-        index.add([f"new {i}" for i in range(9)], vectors)
-    monkeypatch.setattr(module, "_write_at", real)
-    monkeypatch.setattr(module, "write_state", real_state)
-    again = ExactIndex(tmp_path, DIM)
-    assert again.ids == NAMES[:20]
-    again.add(["other"], vectors[4:5])
-    again = ExactIndex(tmp_path, DIM)
-    assert len(again) == 21
-    same(again.search(vectors[4:5], 1)[0], [("other", 1.0)])
+    with monkeypatch.context() as patch:
+        patch.setattr(MilvusClient, "insert", killed)
+        with pytest.raises(KeyboardInterrupt):
+            opened("milvus", exact)
+    assert calls == [200]
+    index = opened("milvus", exact)
+    assert len(index.search(unit(1), 500)[0]) == 200
+    index.close()
 
 
-def test_another_process_reads_and_writes_it(tmp_path):
-    index = exact(tmp_path)
+def test_one_process_at_a_time_and_the_others_wait(exact):
+    index, second = (
+        opened("milvus", exact),
+        opened("milvus", exact),
+    )  # in one process
     code = (
-        "import sys, numpy as np; from xmr_lib.index.exact import ExactIndex\n"
-        f"index = ExactIndex(sys.argv[1], {DIM})\n"
-        "vector = np.eye(16)[:1]\n"
-        "print(len(index), index.search(vector, 1)[0][0][0]); index.add(['theirs'], vector)"
+        "import sys, numpy as np; from pathlib import Path\n"
+        "from xmr_lib.index.vectors import ExactIndex; from xmr_lib.index import milvus_index\n"
+        "folder = Path(sys.argv[1]); milvus_index._WAIT = float(sys.argv[2])\n"
+        "exact = ExactIndex(folder / 'exact', 16)\n"
+        "index = milvus_index.MilvusIndex(\n"
+        "    exact, str(folder / 'milvus.db'), folder / 'milvus.json')\n"
+        "print(len(index.search(np.eye(16)[:1], 500)[0])); index.close()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path)], check=True, stdout=subprocess.PIPE, text=True
-    )
-    query = np.eye(DIM)[:1]
-    assert done.stdout.strip() == f"20 {index.search(query, 1)[0][0][0]}"
-    assert len(index) == 20
-    index.refresh()
-    assert len(index) == 21
-    same(index.search(query, 1)[0], [("theirs", 1.0)])
+    command = [sys.executable, "-c", code, str(exact.folder.parent)]
+    told = subprocess.run([*command, "0.1"], stderr=subprocess.PIPE, text=True)
+    assert told.returncode and "open in another process" in told.stderr
+    waiting = subprocess.Popen([*command, "60"], stdout=subprocess.PIPE, text=True)
+    index.close()
+    assert len(second.search(unit(1), 500)[0]) == 200, "closing one leaves the other open"
+    second.close()
+    assert waiting.communicate()[0].strip() == "200"
 
 
-def test_rows_that_nobody_looks_at_go(tmp_path, monkeypatch):
-    monkeypatch.setattr("xmr_lib.index.exact._MANY_DEAD", 10)
-    index, vectors = exact(tmp_path), unit(60, seed=4)
-    for start in range(0, 60, 20):  # three updates of everything
-        index.add(NAMES[:20], vectors[start : start + 20])
-    index.remove(NAMES[:3])
-    content = dict(zip(NAMES[3:20], vectors[43:60], strict=True))
-    (rows,) = tmp_path.glob("vectors-*.f32")
-    assert rows.stat().st_size < 60 * 4 * DIM
-    for each in (index, ExactIndex(tmp_path, DIM)):
-        assert each.changes == 83, "operations are counted on"
-        same(each.search(unit(1, seed=5), 17)[0], by_hand(content, unit(1, seed=5)[0], 17))
-        assert each.changed(0, 83) is None, "what was written anew is not known step by step"
-    index.add(["new"], vectors[:1])
-    assert ExactIndex(tmp_path, DIM).changed(83, 84) == ["new"]
+def test_the_token_comes_from_the_environment(monkeypatch, exact, tmp_path):
+    import pymilvus
+
+    given = {}
+
+    class Client:
+        def __init__(self, **arguments):
+            given.update(arguments)
+
+        def __getattr__(self, _):
+            return lambda *_, **__: False
+
+    exact.remove(exact.ids)
+    monkeypatch.setattr(pymilvus, "MilvusClient", Client)
+    monkeypatch.setenv("MILVUS_TOKEN", "root:secret")
+    MilvusIndex(exact, "https://cluster.example:19530", tmp_path / "x.json").close()
+    assert given == {"uri": "https://cluster.example:19530", "token": "root:secret"}
+    assert "secret" not in (tmp_path / "x.json").read_text()
 
 
-def test_changes_are_known_in_their_order(tmp_path):
-    index = ExactIndex(tmp_path, DIM)
-    index.add(["a", "b"], unit(2))
-    index.remove(["a"])
-    index.add(["c", "b"], unit(2, seed=1))
-    for each in (index, ExactIndex(tmp_path, DIM)):
-        assert each.changes == 5
-        assert each.changed(0, 5) == ["a", "b", "c"]
-        assert each.changed(2, 4) == ["a", "c"]
-        assert each.changed(5, 5) == []
+def test_what_milvus_cannot_do_is_explained(exact, tmp_path, monkeypatch):
+    pytest.importorskip("milvus_lite")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(DataError, match="Is the server running"):
+            opened("milvus", exact, uri=uri)
+    monkeypatch.setattr("xmr_lib.index.milvus_index._MOST_K", 5)
+    index = opened("milvus", exact)
+    with pytest.raises(DataError, match="at most 5 neighbours, not 6"):
+        index.search(unit(1), 6)
+    index.close()
 
 
-@pytest.mark.parametrize(
-    ("file", "damage", "message"),
-    [
-        ("state.json", lambda content: content[:20], "state.json"),
-        ("state.json", lambda content: b'{"dim": 16}', "state.json"),
-        ("vectors-0.f32", lambda content: content[:-1], "vectors-0.f32.*1279 bytes, not 1280"),
-        ("vectors-0.f32", lambda content: b"\xff" * len(content), "vectors-0.f32.*NaN"),
-        ("log-0.jsonl", lambda content: content[:-30], "log-0.jsonl"),
-        ("log-0.jsonl", lambda content: content.replace(b"[", b"("), "log-0.jsonl"),
-        ("log-0.jsonl", lambda content: content.replace(b'"+"', b'"-"'), "0 of 20 rows"),
-    ],
-)
-def test_damaged_files_are_named(tmp_path, file, damage, message):
-    exact(tmp_path)
-    path = tmp_path / file
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=message) as told:
-        ExactIndex(tmp_path, DIM).search(unit(1), 3)
-    assert "Delete" in str(told.value)
+@pytest.mark.parametrize("name", ["pymilvus", "milvus_lite", "faiss"])
+def test_what_is_not_installed_is_named(name, monkeypatch, exact, tmp_path):
+    real = builtins.__import__
 
+    def without(module, *rest, **more):
+        if module.split(".")[0] == name:
+            raise ImportError(f"No module named {name!r}", name=name)
+        return real(module, *rest, **more)
 
-def test_missing_files_and_another_model(tmp_path):
-    exact(tmp_path)
-    with pytest.raises(DataError, match="vectors of 16 numbers, but the model's have 8"):
-        ExactIndex(tmp_path, 8)
-    (tmp_path / "vectors-0.f32").unlink()
-    with pytest.raises(DataError, match="0 bytes, not 1280"):
-        ExactIndex(tmp_path, DIM)
-    state = json.loads((tmp_path / "state.json").read_text())
-    assert state["rows"] == 20
-    (tmp_path / "log-0.jsonl").unlink()
-    with pytest.raises(DataError, match="log-0"):
-        ExactIndex(tmp_path, DIM)
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingDependencyError, match=rf'{name} is not .*pip install -e ".\[search'):
+        if name == "faiss":
+            FaissIndex(exact, tmp_path / "x")
+        else:
+            MilvusIndex(exact, str(tmp_path / "x.db"), tmp_path / "x.json")

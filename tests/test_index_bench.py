@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 from bench import index as bench
 
-from xmr_lib.index import base
-
 
 def test_synthetic_vectors_are_unit_vectors_around_centres():
     vectors, queries = bench.clusters(300, dim=8, centres=3, n_queries=20, spread=0.01)
@@ -19,7 +17,8 @@ def test_synthetic_vectors_are_unit_vectors_around_centres():
 @pytest.mark.parametrize("kinds", [("exact", "faiss"), ("exact", "milvus")])
 def test_kinds_are_compared(kinds, monkeypatch):
     pytest.importorskip("milvus_lite" if "milvus" in kinds else "faiss")
-    monkeypatch.setattr(base, "SMALL", 100)
+    for user in ("faiss_index", "milvus_index"):
+        monkeypatch.setattr(f"xmr_lib.index.{user}.lists_for", lambda n: int(2 * n**0.5))
     vectors, queries = bench.clusters(400, dim=8, centres=40, n_queries=30)
     frame = bench.compare("made", vectors, queries, kinds, efforts=(1, 40), repeats=2)
     assert frame["kind"].tolist() == [kinds[0], kinds[1], kinds[1]]

@@ -18,6 +18,7 @@ _SHORTCUTS = {
     "Recipe": ("recipes", "Recipe"),
     "recipe": ("recipes", "get"),
     "recipe_names": ("recipes", "names"),
+    "Index": ("index.run_index", "Index"),
 }
 
 

@@ -22,7 +22,7 @@ def text_to_image(run: Run, n: int = 10, k: int = 5, words_only: bool = False) -
     chosen = (np.arange(n) + 0.5) / n * report.n_captions  # the middle of each n-th
     chosen = chosen.astype(int)
     sentences = [report.captions[c] for c in chosen]
-    hits = [run.search_images(sentence, k) for sentence in sentences]
+    hits = [run.search_images(sentence, k, report) for sentence in sentences]
     right = [[int(report.image_of_caption[c])] for c in chosen]
     if not words_only:
         return figures.plot_retrieved_images(sentences, hits, right)
@@ -35,5 +35,5 @@ def text_to_image(run: Run, n: int = 10, k: int = 5, words_only: bool = False) -
 def image_to_text(run: Run, image: int, k: int = 5) -> figures.Figure:
     """An image of the reported split and the `k` captions found for it."""
     own = np.flatnonzero(run.report.image_of_caption == image).tolist()
-    hits = run.search_captions(image, k)
+    hits = run.search_captions(image, k, run.report)
     return figures.plot_retrieved_captions(run.report.image_files[image], hits, own)

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from xmr_lib import evaluation, reranking, training
 from xmr_lib.data.captioned import CaptionedImages
+from xmr_lib.data.vocabulary import tokenize
 from xmr_lib.errors import DataError
 from xmr_lib.evaluation import Protocol, Retrieval, ScoreFunction
 from xmr_lib.retrieval import Hit, top_k
 from xmr_lib.similarity import Encoded
+from xmr_lib.sources import is_toy
 
 
 class Retriever(ABC):
@@ -68,6 +70,17 @@ class Retriever(ABC):
     def report(self) -> CaptionedImages:
         """The images that are reported on, and searched by default."""
         return training.three_parts(self.data)[2]
+
+    @property
+    def searched(self) -> CaptionedImages:
+        """The images that are searched by default: all photographs; of toy scenes, `report`."""
+        return self.report if is_toy(self.data) else self.data
+
+    def unknown_words_of(self, sentence: str) -> tuple[str, ...]:
+        """The sentence's words that the model, or a member of the ensemble, never learnt."""
+        known = [member.vocabulary.index for member in self.runs]
+        words = dict.fromkeys(tokenize(sentence))
+        return tuple(word for word in words if not all(word in index for index in known))
 
     @cached_property
     def _encoded(self) -> dict[str, tuple[Encoded, Encoded]]:
@@ -136,7 +149,7 @@ class Retriever(ABC):
         Raises:
             DataError: The sentence has no words.
         """
-        data = self.report if data is None else data
+        data = self.searched if data is None else data
         query = self.encode_sentences([sentence])
         images, _ = self.encoded(data)
         scores, places = top_k(lambda q, g: self.score(g, q).T, query, images, k)
@@ -154,12 +167,12 @@ class Retriever(ABC):
         Args:
             image: Any picture file, or the position of an image of `data`.
             k: How many.
-            data: What to search; the reported split by default.
+            data: What to search; `searched` by default.
 
         Raises:
             DataError: The picture cannot be read, or there is no such position.
         """
-        data = self.report if data is None else data
+        data = self.searched if data is None else data
         images, captions = self.encoded(data)
         if isinstance(image, Integral):
             if not 0 <= image < data.n_images:

@@ -21,7 +21,7 @@ import pandas as pd
 
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.files import project_dir
-from xmr_lib.index.base import lists_for
+from xmr_lib.index.vectors import lists_for
 
 NOTE = "arithmetic, not measured"
 SIZES = (100_000, 1_000_000, 10_000_000, 100_000_000)  # captions

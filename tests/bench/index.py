@@ -20,11 +20,11 @@ import torch
 from xmr_lib import figures, runs
 from xmr_lib.figures import BLUE, GREY, ORANGE, Picture, style
 from xmr_lib.files import figures_dir
-from xmr_lib.index import opening
-from xmr_lib.index.exact import ExactIndex
-from xmr_lib.index.following import follow
-from xmr_lib.index.kinds import KINDS, Kind
+from xmr_lib.index import KINDS, Kind
+from xmr_lib.index.faiss_index import FaissIndex
+from xmr_lib.index.milvus_index import MilvusIndex
 from xmr_lib.index.recall import measure
+from xmr_lib.index.vectors import ExactIndex
 
 EFFORTS = (1, 2, 4, 8, 16, 32)
 CLOCK = time.process_time
@@ -90,18 +90,20 @@ def compare(
         for kind in kinds:
             index, seconds = exact, written
             if kind != "exact":
-                index = opening.beside(exact, kind, "bench")
                 started = CLOCK()
-                follow(index, exact)
+                if kind == "faiss":
+                    index = FaissIndex(exact, Path(folder) / "faiss.safetensors")
+                else:
+                    uri = str(Path(folder) / "milvus.db")
+                    index = MilvusIndex(exact, uri, Path(folder) / "milvus.json")
                 seconds = CLOCK() - started
             lists = index.lists
             found: dict[int, list[dict]] = {e: [] for e in (efforts if lists else (0,))}
             for _ in range(repeats):
                 for effort, each in found.items():
                     index.effort = effort or None
-                    each.append(measure(index, truth, queries, timed=10, clock=CLOCK))
-            if kind != "exact":
-                index.close()
+                    each.append(measure(index.search, truth, queries, timed=10, clock=CLOCK))
+            index.close()
             for effort, each in found.items():
                 middle = float(np.median([one.pop("milliseconds") for one in each]))
                 rows.append(

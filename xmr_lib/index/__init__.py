@@ -1,34 +1,27 @@
-"""Indexes: vectors that are encoded once, kept on disk, and searched again and again.
+"""Search indexes: pictures and captions are encoded once, kept on disk, and searched many times.
 
->>> from xmr_lib import index, runs
->>> found = index.of(runs.run("RFE"), kind="faiss")  # doctest: +SKIP
->>> found.search_images("two dogs in the snow", k=3)  # doctest: +SKIP
+>>> import xmr_lib as xmr
+>>> with xmr.Index(xmr.run("RFE"), "faiss") as index:  # doctest: +SKIP
+...     hits = index.search_images("two dogs in the snow", k=3)
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from xmr_lib.index.kinds import KINDS, Kind
+if TYPE_CHECKING:
+    from xmr_lib.index.run_index import Index
 
-_WHERE = {
-    "Changes": ("of_run", "Changes"),
-    "ExactIndex": ("exact", "ExactIndex"),
-    "FaissIndex": ("faiss_index", "FaissIndex"),
-    "MilvusIndex": ("milvus_index", "MilvusIndex"),
-    "RunIndex": ("of_run", "RunIndex"),
-    "VectorIndex": ("base", "VectorIndex"),
-    "of": ("of_run", "RunIndex"),
-}
+Kind = Literal["exact", "faiss", "milvus"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
-__all__ = ["KINDS", "Kind", *_WHERE]
+__all__ = ["KINDS", "Index", "Kind"]
 
 
 def __getattr__(name: str) -> Any:
-    """Imported when used: the command line asks for `KINDS` alone, and starts without torch."""
-    from importlib import import_module
-
-    if name not in _WHERE:
+    """Imports `Index` when it is used: the command line asks for `Kind` alone, without torch."""
+    if name != "Index":
         raise AttributeError(f"module 'xmr_lib.index' has no attribute {name!r}")
-    module, attribute = _WHERE[name]
-    return getattr(import_module(f"xmr_lib.index.{module}"), attribute)
+    from xmr_lib.index.run_index import Index
+
+    return Index
