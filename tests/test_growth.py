@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 
@@ -21,6 +22,7 @@ from xmr_lib.reranking.k_reciprocal import jaccard_distance
 
 PEAKS = """
 import json
+import os
 from bench import hundred_thousand as bench
 from bench.rows import peak_bytes
 
@@ -35,7 +37,11 @@ print(json.dumps(peaks))
 
 def test_memory_of_reranking_and_ranks_grows_with_items_and_not_with_their_square():
     done = subprocess.run(
-        [sys.executable, "-c", PEAKS], check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", PEAKS],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     before, *after = json.loads(done.stdout.splitlines()[-1])
     small, large, ranks = (peak - before for peak in after)

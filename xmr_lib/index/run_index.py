@@ -321,7 +321,7 @@ class Index:
         exact = ExactIndex(folder, self.dim)
         there = set(exact.ids)
         todo = [each for each in wanted if each not in there]
-        whole = any(member.recipe.model.transductive_labels for member in self.run.runs)
+        whole = any(member.model.transductive for member in self.run.runs)
         size = max(1, len(todo)) if whole and side == "captions" else _BATCH
         with tqdm(total=len(todo), desc=f"index {side}", disable=not todo, leave=False) as bar:
             for start in range(0, len(todo), size):
