@@ -20,17 +20,18 @@ def section(title: str) -> str:
 
 
 def resolve(name: str):
-    """`losses.triplet_loss` -> the function, below `xmr_lib`."""
+    """`losses.triplet_loss` -> the function, in the library, the course or the benchmarks."""
     parts = name.split(".")
-    for end in range(len(parts), 0, -1):
-        try:
-            found = importlib.import_module(".".join(["xmr_lib", *parts[:end]]))
-        except ModuleNotFoundError:
-            continue
-        for attribute in parts[end:]:
-            found = getattr(found, attribute)
-        return found
-    raise AssertionError(f"README names {name}, which is not in xmr_lib")
+    for package in ("xmr_lib", "xmr_course", "xmr_course.tables", ""):
+        for end in range(len(parts), 0, -1):
+            try:
+                found = importlib.import_module(".".join(filter(None, [package, *parts[:end]])))
+            except ModuleNotFoundError:
+                continue
+            for attribute in parts[end:]:
+                found = getattr(found, attribute)
+            return found
+    raise AssertionError(f"README names {name}, which does not exist")
 
 
 PAPER_MAP = section("RFE") + section("SMFEA")

@@ -14,7 +14,7 @@ def rank(scores, right):
     return float(higher + tied_wrong / ((scores[right] == best).sum() + 1))
 """,
         loses=("test_rank", "test_rank_with_ties"),
-        reveals="Off by one: counts places from 0 and then compares with `<= K`, which flatters.",
+        reveals="Off by one: counts places from 0 and then compares with `<= K`.",
     ),
     Wrong(
         name="ties always won",
@@ -40,7 +40,7 @@ def ranks_both_ways(scores, image_of_caption, rank):
     return np.array(i2t), np.array(t2i)
 """,
         loses=("test_i2t", "test_t2i"),
-        reveals="Took published code's five captions an image for a law, and not `OWNERS`.",
+        reveals="Assumes five captions per image, as published code does, and ignores `OWNERS`.",
     ),
     Wrong(
         name="wrong axis",

@@ -13,7 +13,7 @@ def attention(s, region_mask, word_mask, smooth):
     return (smooth * even).softmax(dim=2)
 """,
         loses=("test_attention_padding", "test_scan_scores"),
-        reveals="Thinks of one image at a time: in a batch, padding takes its share of a softmax.",
+        reveals="Thinks of one image at a time: in a batch, padding takes a share of the softmax.",
     ),
     Wrong(
         name="padded words in the norm",
@@ -26,7 +26,7 @@ def attention(s, region_mask, word_mask, smooth):
     return logits.softmax(dim=2)
 """,
         loses=("test_attention_padding", "test_scan_scores"),
-        reveals="Masks where a softmax is, and nowhere else: sums of squares have padding, too.",
+        reveals="Masks only the softmax: sums of squares contain padding, too.",
         hidden_only=True,
     ),
     Wrong(
@@ -40,7 +40,7 @@ def attention(s, region_mask, word_mask, smooth):
     return logits.softmax(dim=3)
 """,
         loses=("test_attention", "test_attention_padding", "test_scan_scores"),
-        reveals="Does not know who looks at whom: the direction is an axis.",
+        reveals="Does not see that the direction of attention decides the axis of the softmax.",
     ),
     Wrong(
         name="lengths left out",
@@ -102,7 +102,7 @@ def pool(cosines, word_mask, how, sharpness=6.0):
     return cosines.masked_fill(~word_mask, float("-inf")).amax(dim=2)
 """,
         loses=("test_pool_lse", "test_scan_scores"),
-        reveals="Knows the limit instead of the formula: every word has some say in LSE.",
+        reveals="Uses the limit instead of the formula: every word contributes to LSE.",
     ),
     Wrong(
         name="words before regions",
@@ -112,7 +112,7 @@ def products(regions, words):
     return torch.einsum("nkd,mld->nmlk", regions, words)
 """,
         loses=("test_products", "test_scan_scores"),
-        reveals="Does not fix an order of axes first: all later tasks would be turned.",
+        reveals="Does not fix the order of axes first: all later tasks would be transposed.",
     ),
     Wrong(
         name="padding set to 0 before the softmax",
@@ -191,7 +191,7 @@ def scan_scores(
     return pool(gram_cosines(weights, s, gram, words.norm(dim=2)), word_mask, how, sharpness)
 """,
         loses=("test_scan_scores",),
-        reveals="Has not understood that the direction says who looks.",
+        reveals="Has not understood that the direction says which side attends.",
         hidden_only=True,
     ),
 ]

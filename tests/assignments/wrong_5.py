@@ -14,7 +14,7 @@ def fragment(tokens):
     return kept[0].lemma if len(kept) == 1 else f"{kept[0].lemma} {kept[-1].lemma}"
 """,
         loses=("test_fragment",),
-        reveals="Reads “at most one modifier” and not which: a young blond girl becomes young.",
+        reveals="Keeps one modifier, but the wrong one: “young blond girl” becomes “young”.",
     ),
     Wrong(
         name="copula kept",

@@ -26,7 +26,7 @@ def reciprocal(index):
     return near | near.T
 """,
         loses=("test_reciprocal",),
-        reveals="Makes the relation symmetric the easy way, and lets every outlier in.",
+        reveals="Accepts either direction to make the relation symmetric: every outlier gets in.",
     ),
     Wrong(
         name="at least two thirds",
@@ -38,7 +38,7 @@ def expanded(mine, closer):
     return mine | (accepted @ circle > 0)
 """,
         loses=("test_expanded",),
-        reveals="Follows the paper's words where the task (and its authors' code) says more than.",
+        reveals="Follows the paper; the task (and its authors' code) asks for over two thirds.",
         hidden_only=True,
     ),
     Wrong(
@@ -51,7 +51,7 @@ def weights(squared, members):
     return v / v.sum(axis=0)
 """,
         loses=("test_weights",),
-        reveals="Wrong axis: describes how others see the item, not whom it sees.",
+        reveals="Wrong axis: describes who counts the item as a neighbour, not its own neighbours.",
     ),
     Wrong(
         name="sum for maximum",
@@ -74,7 +74,7 @@ def final_distances(d_j, squared, largest_of_images, largest_of_captions, lam, q
     return final if queries == "images" else final.T
 """,
         loses=("test_final_distances",),
-        reveals="Has not seen that the distance is relative to whoever asks.",
+        reveals="Has not seen that the distance depends on which side asks.",
         hidden_only=True,
     ),
     Wrong(
@@ -154,7 +154,7 @@ def expanded(mine, closer):
     return mine | (accepted @ circle > 0)
 """,
         loses=("test_expanded",),
-        reveals="Two thirds of the wrong set: the guest's circle is to be known, not the host's.",
+        reveals="Takes two thirds of the wrong set: the neighbour's own set must be mostly known.",
     ),
     Wrong(
         name="largest distance of the whole table",
