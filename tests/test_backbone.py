@@ -12,14 +12,9 @@ from torchvision import models
 
 from xmr_lib.data import images
 from xmr_lib.encoders import backbone as backbones
-from xmr_lib.encoders.backbone import (
-    Backbone,
-    fingerprint,
-    load_backbone,
-    pool_stages,
-    stage_columns,
-)
-from xmr_lib.errors import DataError, MissingDependencyError, UnknownNameError
+from xmr_lib.encoders.backbone import Backbone, load_backbone, pool_stages, stage_columns
+from xmr_lib.encoders.weights import fingerprint
+from xmr_lib.errors import DamagedFileError, DataError, MissingDependencyError, UnknownNameError
 
 DIMS = (3, 4, 5, 6)
 
@@ -161,12 +156,18 @@ def test_resnet_weights_are_downloaded_once_and_cut_into_stages(hub, server, mon
         (512, 2, 2),
     ]
 
+    fast = net.folded()
+    assert not any(isinstance(each, torch.nn.BatchNorm2d) for each in fast.modules())
+    with torch.inference_mode():
+        for plain, folded in zip(maps, fast(pixels), strict=True):
+            torch.testing.assert_close(folded, plain, rtol=1e-4, atol=1e-4)
+
     (folder / name).unlink()  # no longer needed
     assert load_backbone("resnet18").weights_id == net.weights_id
 
 
 def test_resnet_offline_says_which_file_to_put_where(hub, monkeypatch):
-    url = "http://127.0.0.1:9/resnet152-394f9c45.pth"  # nobody listens there
+    url = "http://127.0.0.1:9/resnet152-394f9c45.pth"  # no server there
     monkeypatch.setattr(backbones, "_resnet_url", lambda _: url)
     with pytest.raises(DataError) as caught:
         load_backbone("resnet152")
@@ -187,9 +188,41 @@ def test_torchvision_s_own_weights_are_those_of_the_papers():
     assert backbones._resnet_url("resnet152").endswith("resnet152-394f9c45.pth")
 
 
-def test_broken_weights_are_named(hub):
+def test_damaged_weights_are_named(hub, monkeypatch):
     hub.mkdir(parents=True)
-    file = hub / backbones._resnet_url("resnet50").rsplit("/", 1)[-1]
-    file.write_bytes(b"PK\x03\x04 cut short")
-    with pytest.raises(DataError, match=r"resnet50-.*\.pth: .*Delete the file and try again"):
-        load_backbone("resnet50")
+    _, name = save_resnet18(hub)
+    monkeypatch.setattr(backbones, "_resnet_url", lambda _: f"http://127.0.0.1:9/{name}")
+    good = (hub / name).read_bytes()
+    for damage in (good[:-1], good[:5000] + b"?" + good[5001:], b"PK\x03\x04 cut short"):
+        (hub / name).write_bytes(damage)
+        with pytest.raises(DamagedFileError, match=rf"{name} is damaged.*Delete the file"):
+            load_backbone("resnet18")
+
+
+def test_folded_batch_norms_change_nothing():
+    for name in ("toy", "efficientnet-lite0"):
+        if name != "toy":
+            pytest.importorskip("efficientnet_lite_pytorch")
+        net = load_backbone(name)
+        pixels = torch.randn(2, 3, net.image_size, net.image_size)
+        fast = net.folded()
+        with torch.inference_mode():
+            plain, folded = pool_stages(net(pixels)), pool_stages(fast(pixels))
+        torch.testing.assert_close(folded, plain, rtol=1e-5, atol=1e-4)
+        assert not any(isinstance(each, torch.nn.BatchNorm2d) for each in fast.modules())
+        assert any(isinstance(each, torch.nn.BatchNorm2d) for each in net.modules())
+
+
+def test_a_network_whose_batch_norms_cannot_be_folded_stays_as_it_is():
+    class First(torch.nn.Module):  # the batch norm comes before the convolution
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.norm = torch.nn.Conv2d(3, 3, 1), torch.nn.BatchNorm2d(3)
+            torch.nn.init.uniform_(self.norm.running_var, 2, 3)
+
+        def forward(self, x):
+            return (self.conv(self.norm(x)),)
+
+    net = Backbone("x", First(), DIMS, image_size=8)
+    pixels = torch.randn(1, 3, 8, 8)
+    torch.testing.assert_close(net.folded()(pixels)[0], net(pixels)[0])

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from xmr_lib.data import precomputed
-from xmr_lib.data.precomputed import LazyRows
 from xmr_lib.errors import DataError
 
 SHAPE = (3, 4)  # regions, numbers of each
@@ -71,11 +70,21 @@ def test_testall_comes_before_its_first_thousand(tmp_path):
     np.testing.assert_array_equal(regions.of(data.split("test")), every)
 
 
-def test_one_vector_per_image_is_one_region(tmp_path):
+def test_one_vector_per_image_is_one_region_or_pooled_features(tmp_path):
     array = write(tmp_path, "test", 3, shape=(6,), fivefold=True)
     data, regions = precomputed.load(tmp_path)
     assert regions.array.shape == (3, 1, 6) and regions.counts.tolist() == [1, 1, 1]
     np.testing.assert_array_equal(regions.of(data)[:, 0], array)
+    _, features = precomputed.load(tmp_path, pooled=True)
+    for pool in ("avg", "max"):
+        np.testing.assert_array_equal(features.of(data)[:, features.columns(pool, 4)], array)
+    assert features.array.shape == (3, 2 * sum(features.stage_dims))
+
+
+def test_models_of_whole_images_are_told_which_models_fit_regions(tmp_path):
+    write(tmp_path, "test", 2)
+    with pytest.raises(DataError, match=r"holds 3 regions an image.*SCAN, SCAN-RFE and SMFEA"):
+        precomputed.load(tmp_path, pooled=True)
 
 
 def test_nothing_is_read_before_it_is_needed(tmp_path):
@@ -84,26 +93,9 @@ def test_nothing_is_read_before_it_is_needed(tmp_path):
     array[2, 1, 0] = np.nan
     np.save(tmp_path / "train_ims.npy", array)
     data, regions = precomputed.load(tmp_path)  # a NaN that nobody asks for is not noticed
-    assert isinstance(regions.array._parts[0].array, np.memmap)
     np.testing.assert_array_equal(regions.array[[3, 0, 1]], array[[3, 0, 1]])
     with pytest.raises(DataError, match=r"train_ims\.npy: row 2 .*NaN.*Fetch the file again"):
         regions.of(data)
-
-
-def test_lazy_rows_are_indexed_like_an_array(tmp_path):
-    parts = [np.arange(10.0).reshape(5, 2, 1), 100 + np.arange(40.0).reshape(20, 2, 1)]
-    rows = LazyRows([(tmp_path / "a", parts[0], 1), (tmp_path / "b", parts[1], 5)])
-    whole = np.concatenate([parts[0], parts[1][::5]])
-    assert rows.shape == whole.shape == (9, 2, 1) and rows.ndim == 3 and rows.dtype == np.float64
-    mask = np.arange(9) % 4 == 0
-    for index in (3, -1, slice(None), slice(4, 7), slice(None, None, -2), [5, 4, 5], mask):
-        np.testing.assert_array_equal(rows[index], whole[index])
-    np.testing.assert_array_equal(rows[np.array([[0, 8], [6, 2]])], whole[[[0, 8], [6, 2]]])
-    np.testing.assert_array_equal(np.asarray(rows), whole)
-    assert np.asarray(rows, np.float16).dtype == np.float16
-    assert rows[np.empty(0, int)].shape == (0, 2, 1)
-    with pytest.raises(IndexError):
-        rows[9]
 
 
 def test_captions_keep_odd_characters_and_windows_line_ends(tmp_path):
@@ -121,7 +113,7 @@ def test_recognition(tmp_path):
     write(tmp_path / "all", "testall", 1)
     assert precomputed.recognise(tmp_path / "all") and precomputed.recognise(str(tmp_path / "all"))
     assert not precomputed.recognise(tmp_path / "missing")
-    with pytest.raises(DataError, match=r"no such files as train_ims\.npy"):
+    with pytest.raises(DataError, match=r"holds no files like train_ims\.npy"):
         precomputed.load(tmp_path)
 
 
@@ -151,8 +143,10 @@ def test_truncated_and_unfit_features(tmp_path):
     for array in (np.zeros((4, 3), int), np.zeros(4), np.zeros((4, 2, 2, 2)), np.zeros((0, 3, 4))):
         np.save(file, array)
         assert f"of shape {array.shape}. Expected are floating-point" in complaint(tmp_path)
-    np.save(file, np.array([{"code": 1}]), allow_pickle=True)
-    assert "not a .npy file" in complaint(tmp_path)
+    objects = np.empty(4, object)
+    objects[:] = list(values("test", 4))
+    np.save(file, objects, allow_pickle=True)
+    assert "holds Python objects instead of numbers" in complaint(tmp_path)
     file.unlink()
     write(tmp_path, "train", 1)
     assert "test_ims.npy: is missing, though its captions are there" in complaint(tmp_path)

@@ -3,17 +3,15 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from xmr_lib.encoders import toy_backbone
-from xmr_lib.encoders.toy_backbone import (
+from xmr_lib.encoders import toy_pretraining
+from xmr_lib.encoders.toy_backbone import WEIGHTS, Residual, ToyBackbone, load_toy_backbone
+from xmr_lib.encoders.toy_pretraining import (
     LABELS,
-    WEIGHTS,
-    Residual,
-    ToyBackbone,
-    load_toy_backbone,
     mean_average_precision,
     pretrain,
     scene_labels,
 )
+from xmr_lib.errors import DamagedFileError
 from xmr_lib.toy.drawing import draw_scene
 from xmr_lib.toy.layout import compose
 from xmr_lib.toy.scene import KINDS, Dice, Scene, Thing
@@ -55,6 +53,14 @@ def test_weights_are_small_and_frozen(net):
     assert all(p.dtype == torch.float32 and p.isfinite().all() for p in net.parameters())
 
 
+def test_damaged_weights_say_so(tmp_path):
+    raw = bytearray(WEIGHTS.read_bytes())
+    raw[-100] ^= 1
+    (tmp_path / "weights.safetensors").write_bytes(raw)
+    with pytest.raises(DamagedFileError, match=r"weights\.safetensors is damaged.*install"):
+        load_toy_backbone(tmp_path / "weights.safetensors")
+
+
 def test_batch_does_not_matter(net):
     scenes = [compose(f"b{i}") for i in range(3)]
     pixels = _pixels(scenes, "abc")
@@ -91,7 +97,7 @@ def _alone(kind: str, dice: Dice) -> Scene:
 
 
 def test_it_has_learned_to_tell_things_apart(net):
-    """Nearest class mean of pooled C4: trained features must beat random weights by far."""
+    """Nearest class mean of pooled C4: training must beat random weights clearly."""
     dice, kinds = Dice("alone"), sorted(KINDS)
     scenes = [_alone(kind, dice) for _ in range(12) for kind in kinds]
     pixels = _pixels(scenes, [str(i) for i in range(len(scenes))])
@@ -111,7 +117,7 @@ def test_it_has_learned_to_tell_things_apart(net):
 
 
 def test_pretrain_writes_weights_that_load(tmp_path, monkeypatch):
-    monkeypatch.setattr(toy_backbone, "HELD_OUT", 20)
+    monkeypatch.setattr(toy_pretraining, "HELD_OUT", 20)
     out = tmp_path / "new" / "weights.safetensors"
     metrics = pretrain(out, n_scenes=64, epochs=1)
     assert set(metrics) == {"things", "coloured things", "relations", "backgrounds", "seconds"}

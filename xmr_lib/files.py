@@ -167,18 +167,30 @@ def load_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], dict[str, s
     Raises:
         DamagedFileError: The file is cut short, or its contents do not fit its checksum.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise DamagedFileError(f"{path} is damaged ({error}).") from error
+    with _safetensors(path) as file:
+        about = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     checksum = about.pop("checksum", None)
     if checksum is not None and checksum != _checksum(tensors, about):
         raise DamagedFileError(f"{path} is damaged: its contents do not fit its checksum.")
     return tensors, about
+
+
+def load_texts(path: str | Path) -> dict[str, str]:
+    """The texts kept beside tensors, read without a look at these (or at the checksum)."""
+    with _safetensors(path) as file:
+        return file.metadata() or {}
+
+
+@contextmanager
+def _safetensors(path: str | Path) -> Iterator:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise DamagedFileError(f"{path} is damaged ({error}).") from error
 
 
 def _checksum(tensors: Mapping[str, torch.Tensor], about: Mapping[str, str]) -> str:

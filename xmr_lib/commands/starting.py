@@ -28,11 +28,11 @@ def pretrain_toy(
         epochs: Passes over them.
         seed: Seed of weights and order.
     """
-    from xmr_lib.encoders import toy_backbone
+    from xmr_lib.encoders import toy_pretraining
 
     given = {"n_scenes": scenes, "epochs": epochs}
     options = {name: value for name, value in given.items() if value is not None}
-    for name, value in toy_backbone.pretrain(out, seed=seed, **options).items():
+    for name, value in toy_pretraining.pretrain(out, seed=seed, **options).items():
         print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
 
 

@@ -3,8 +3,8 @@
 They are tables without a header, separated by tabs: image_id, image_w, image_h, num_boxes, boxes,
 features; the last two are float32 numbers in base64, (num_boxes, 4) in pixels and (num_boxes, d).
 A line has 400 kB and a file up to 20 GB, so files are read line by line, and twice: first to learn
-where which image is and how many regions it has, then to copy the regions of the images that are
-wanted into an array on disk. Both are done once and kept in the cache.
+which line describes which image, then to copy the regions of the images that are wanted. Both are
+done once and kept in the cache.
 """
 
 from __future__ import annotations
@@ -14,46 +14,57 @@ import binascii
 import hashlib
 import json
 import re
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from tqdm.auto import tqdm
 
+from xmr_lib import files
 from xmr_lib.data.captioned import CaptionedImages
-from xmr_lib.data.feature_store import FeatureStore, list_files, open_array, write_atomically
-from xmr_lib.data.features import store_label
-from xmr_lib.data.region_plans import unpack
+from xmr_lib.data.features import refuse_part
 from xmr_lib.data.regions import Regions
+from xmr_lib.data.shards import SHARD, Shards, content_keys
 from xmr_lib.errors import DataError
 
 COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
-_BATCH = 64  # images written at once
-_SECONDS_BETWEEN_RECORDS = 2.0  # a killed run loses at most this much work
+_NAME = re.compile(r"\.tsv(\.\d+)?$", re.IGNORECASE)
+
+Source = Path | str | Iterable[Path | str]
 
 
-class Place(NamedTuple):
-    """Where an image is described.
+class Line(NamedTuple):
+    """A line that describes an image.
 
     Attributes:
         file: Number of the file.
-        offset: Where its line begins, bytes.
-        line: Number of the line, from 1.
-        regions: How many regions it has.
-        dim: Length of a region's feature.
+        offset: Where it begins, bytes.
+        number: Of the line, from 1.
+        dim: Length of a region's feature; 0 if the line is broken.
+        problem: Why it cannot be used; empty if it can.
     """
 
     file: int
     offset: int
-    line: int
-    regions: int
+    number: int
     dim: int
+    problem: str
+
+
+def recognise(name: str | Path) -> bool:
+    """Whether a name is that of such a file (`….tsv`, `….tsv.0`), or of a folder that holds some.
+
+    >>> recognise("test.tsv.0"), recognise("TRAIN.TSV"), recognise("grid-4")
+    (True, True, False)
+    """
+    path = Path(name).expanduser()
+    return bool(_NAME.search(path.name)) or (path.is_dir() and bool(_in_folder(path)))
 
 
 def read(
-    source: Path | str | Iterable[Path | str],
+    source: Source,
     data: CaptionedImages | None = None,
     *,
     dtype: str = "float32",
@@ -62,8 +73,8 @@ def read(
     """Reads the regions of images, or finds them in the cache.
 
     Args:
-        source: A file, or several that are taken as one (`….tsv.0`, `….tsv.1`). Of images that
-            are there twice, the first line counts.
+        source: A file, a folder, or several files that are taken as one (`….tsv.0`, `….tsv.1`). Of
+            images that are there twice, the first sound line counts.
         data: The whole data set whose regions are wanted. An image is found by its file's name
             without ending, or by the number at the end of that, as in MS-COCO
             (`COCO_val2014_000000391895.jpg` is image 391895). None: all images of the files, in
@@ -76,140 +87,115 @@ def read(
         padded with zeros.
 
     Raises:
-        DataError: a malformed line (names file and line), images without regions (names five and
-            counts them), two images that would get the same regions, a part of a data set, a full
-            or read-only disk.
+        DataError: A wanted image has only malformed lines (names file and line), images without
+            regions (names five and counts them), two images that would get the same regions, a
+            part of a data set, a full or read-only disk.
     """
-    files = _files(source)
-    root = Path(cache or files.cache_dir()) / "regions"
-    listing = list_files(files)
-    index = _index(files, listing, root)
-    ids = list(index) if data is None else _ids_of(data, index, files)
-    places = [index[each] for each in ids]
-    n_regions, dim = max(place.regions for place in places), places[0].dim
-    name = files[0].name.split(".")[0] if data is None else data.name
-    settings = {
-        "files": listing,
-        "kind": "bottom-up",
-        "n_regions": n_regions,
-        "dim": dim,
-        "dtype": dtype,
-    }
-    label = store_label(name, "bottom-up")
-    store = FeatureStore(root, label, settings, ids, n_regions * (dim + 4), dtype)
-    if not store.file.is_file():
-        with store.locked():
-            if not store.file.is_file():  # another process may have finished it meanwhile
-                store.start()
-                _fill(store, files, ids, places, n_regions)
-                store.finish()
-    rows = open_array(store.file, store.shape, check_values=False)  # checked when written
-    array, boxes = unpack(rows, n_regions)
-    counts = np.array([place.regions for place in places], dtype=np.int64)
+    tables, folder = _tables(source), Path(cache or files.cache_dir()) / "regions"
+    content = content_keys(tables, cache)
+    index = _index(tables, content, folder)
+    ids = list(index) if data is None else _ids_of(data, index, tables)
+    _refuse_two_sizes([index[name] for name in ids], tables)
+    keys = [_digest([*content, name]) for name in ids]
+    shards = Shards(folder, "bottom-up", {"kind": "bottom-up", "dtype": dtype})
+    if shards.missing(keys):
+        with files.locked(shards.folder, "the regions of bottom-up attention"):
+            todo = [(index[ids[row]], keys[row]) for row in shards.missing(keys)]
+            _copy(shards, sorted(todo), tables, np.dtype(dtype), len(keys))
+    array, counts, boxes = shards.rows(keys), shards.counts(keys), shards.rows(keys, "boxes")
     return Regions(
-        array, counts, boxes, "bottom-up", "bottom-up attention", "none", store.key, store.folder
+        array,
+        counts,
+        boxes,
+        "bottom-up",
+        "bottom-up attention",
+        "none",
+        shards.key(keys),
+        shards.folder,
     )
 
 
-def image_ids(
-    source: Path | str | Iterable[Path | str], *, cache: Path | None = None
-) -> tuple[str, ...]:
-    """Ids of all images of the files, in their order.
-
-    Raises:
-        DataError: a malformed line; names file and line.
-    """
-    files = _files(source)
-    root = Path(cache or files.cache_dir()) / "regions"
-    return tuple(_index(files, list_files(files), root))
+def image_ids(source: Source, *, cache: Path | None = None) -> tuple[str, ...]:
+    """Ids of all images of the files, in their order."""
+    tables, folder = _tables(source), Path(cache or files.cache_dir()) / "regions"
+    return tuple(_index(tables, content_keys(tables, cache), folder))
 
 
-def _files(source: Path | str | Iterable[Path | str]) -> tuple[Path, ...]:
-    several = [source] if isinstance(source, (str, Path)) else list(source)
-    files = tuple(Path(each).expanduser().resolve() for each in several)
-    for file in files:
-        if not file.is_file():
-            raise DataError(f"{file}: there is no such file.")
-    if not files:
+def _tables(source: Source) -> tuple[Path, ...]:
+    several = [source] if isinstance(source, str | Path) else list(source)
+    tables: list[Path] = []
+    for path in (Path(each).expanduser().resolve() for each in several):
+        pieces = (
+            _in_folder(path) if path.is_dir() else sorted(path.parent.glob(f"{path.name}.[0-9]*"))
+        )
+        if path.is_file():
+            pieces = [path]
+        if not pieces:
+            wanted = "holds no file *.tsv" if path.is_dir() else "there is no such file"
+            raise DataError(f"{path}: {wanted}.")
+        tables += pieces
+    if not tables:
         raise DataError("Name one file of bottom-up attention or more.")
-    return files
+    return tuple(tables)
 
 
-def _index(files: tuple[Path, ...], listing: list[str], root: Path) -> dict[str, Place]:
-    """Where each image is, in the order of the files; from the cache where it is there."""
-    key = hashlib.sha256("\n".join(listing).encode()).hexdigest()
-    kept = root / f"{store_label(files[0].name, key[:12])}.json"
+def _in_folder(folder: Path) -> list[Path]:
+    return sorted(each for each in folder.iterdir() if _NAME.search(each.name) and each.is_file())
+
+
+def _index(tables: tuple[Path, ...], content: list[str], folder: Path) -> dict[str, list[Line]]:
+    """The lines of each image, in the order of the files; from the cache where it is there."""
+    kept = folder / f"bottom-up-{_digest(content)}.json"
     try:
-        index = {name: Place(*place) for name, place in json.loads(kept.read_text("utf-8")).items()}
+        known = json.loads(kept.read_text("utf-8"))
+        index = {name: [Line(*line) for line in lines] for name, lines in known.items()}
     except (OSError, ValueError, TypeError, AttributeError):  # not there yet, or damaged
         index = {}
-    if index:
-        return index
-    index = _scan(files)
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        write_atomically(kept, json.dumps(index).encode())
-    except OSError as error:
-        raise DataError(
-            f"{kept}: cannot be written ({error.strerror or error}). Set XMR_CACHE to a folder "
-            "that you may write to and that has room."
-        ) from None
+    if not index:
+        index = _scan(tables)
+        with files.atomic(kept) as temporary:
+            temporary.write_text(json.dumps(index), "utf-8")
     return index
 
 
-def _scan(files: tuple[Path, ...]) -> dict[str, Place]:
-    index: dict[str, Place] = {}
-    total = sum(file.stat().st_size for file in files)
+def _scan(tables: tuple[Path, ...]) -> dict[str, list[Line]]:
+    index: dict[str, list[Line]] = {}
+    total = sum(table.stat().st_size for table in tables)
     with tqdm(total=total, unit="B", unit_scale=True, desc="looking for images") as bar:
-        for number, file in enumerate(files):
+        for file, table in enumerate(tables):
             offset = 0
-            with file.open("rb") as stream:
-                for count, line in enumerate(stream, start=1):
+            with table.open("rb") as stream:
+                for number, line in enumerate(stream, start=1):
                     if line.strip():
-                        name, place = _place(line, number, offset, count, file)
-                        index.setdefault(name, place)
+                        name = line.split(b"\t", 1)[0].decode("utf-8", errors="replace").strip()
+                        found = _examined(line.rstrip(b"\r\n").split(b"\t"))
+                        index.setdefault(name, []).append(Line(file, offset, number, *found))
                     offset += len(line)
                     bar.update(len(line))
     if not index:
-        raise DataError(f"{files[0]}: the file is empty.")
-    first = next(iter(index.values()))
-    for place in index.values():
-        if place.dim != first.dim:
-            raise DataError(
-                f"{files[place.file]}, line {place.line}: features have {place.dim} numbers, but "
-                f"{first.dim} in {files[first.file].name}, line {first.line}. All must come from "
-                "one network."
-            )
+        raise DataError(f"{tables[0]}: the file is empty.")
     return index
 
 
-def _place(line: bytes, number: int, offset: int, count: int, file: Path) -> tuple[str, Place]:
-    """Id and place of the image of a line, after checking what can be checked without decoding."""
-    where = f"{file}, line {count}"
-    parts = line.rstrip(b"\r\n").split(b"\t")
+def _examined(parts: list[bytes]) -> tuple[int, str]:
+    """Length of a feature; or 0 and why a line cannot be used, as far as its lengths tell."""
     if len(parts) != len(COLUMNS):
-        raise DataError(
-            f"{where}: {len(parts)} columns instead of {len(COLUMNS)} ({', '.join(COLUMNS)}). "
-            "Is the line cut short, or the file of another kind?"
-        )
+        wanted = f"{len(COLUMNS)} ({', '.join(COLUMNS)})"
+        cause = "Is the line cut short, or the file of another kind?"
+        return 0, f"{len(parts)} columns instead of {wanted}. {cause}"
     try:
         width, height, regions = (int(float(part)) for part in parts[1:4])
     except (ValueError, OverflowError):
-        raise DataError(f"{where}: image_w, image_h and num_boxes must be numbers.") from None
-    if width < 1 or height < 1 or regions < 1:
-        raise DataError(
-            f"{where}: image_w {width}, image_h {height} and num_boxes {regions} must be positive."
-        )
-    if _decoded_bytes(parts[4]) != regions * 16:
-        raise DataError(f"{where}: {_decoded_bytes(parts[4])} bytes of boxes, not {regions} × 16.")
-    dim, rest = divmod(_decoded_bytes(parts[5]), regions * 4)
-    if rest or not dim:
-        raise DataError(
-            f"{where}: {_decoded_bytes(parts[5])} bytes of features cannot be divided among "
-            f"{regions} regions. Was the file cut short? Fetch it again."
-        )
-    name = parts[0].decode("utf-8", errors="replace").strip()
-    return name, Place(number, offset, count, regions, dim)
+        return 0, "image_w, image_h and num_boxes must be numbers."
+    if min(width, height, regions) < 1:
+        return 0, f"image_w {width}, image_h {height} and num_boxes {regions} must be positive."
+    of_boxes, of_features = map(_decoded_bytes, parts[4:])
+    if of_boxes != regions * 16:
+        return 0, f"{of_boxes} bytes of boxes, not {regions} × 16."
+    if of_features % (regions * 4) or not of_features:
+        text = f"{of_features} bytes of features cannot be divided among {regions} regions."
+        return 0, f"{text} Was the file cut short? Fetch it again."
+    return of_features // (regions * 4), ""
 
 
 def _decoded_bytes(text: bytes) -> int:
@@ -217,13 +203,11 @@ def _decoded_bytes(text: bytes) -> int:
     return len(text) // 4 * 3 - (len(text) - len(text.rstrip(b"=")))
 
 
-def _ids_of(data: CaptionedImages, index: dict[str, Place], files: tuple[Path, ...]) -> list[str]:
+def _ids_of(
+    data: CaptionedImages, index: dict[str, list[Line]], tables: tuple[Path, ...]
+) -> list[str]:
     """Id of every image of a data set."""
-    if not np.array_equal(data.rows, np.arange(data.n_images)):
-        raise DataError(
-            f"This is a part of {data.name}. Read the regions of the whole data set and take "
-            "`regions.of(part)`, or make the part a data set of its own: part.as_whole()."
-        )
+    refuse_part(data)
     numbers = {str(int(name)): name for name in index if name.isascii() and name.isdigit()}
     ids: dict[str, Path] = {}
     missing = []
@@ -236,7 +220,7 @@ def _ids_of(data: CaptionedImages, index: dict[str, Place], files: tuple[Path, .
             missing.append(file.name)
         elif name in ids:
             raise DataError(
-                f"{file.name} and {ids[name].name} would both be image {name} of {files[0].name}. "
+                f"{file.name} and {ids[name].name} would both be image {name} of {tables[0].name}. "
                 "Name the image files after the ids there."
             )
         else:
@@ -244,60 +228,69 @@ def _ids_of(data: CaptionedImages, index: dict[str, Place], files: tuple[Path, .
     if missing:
         shown = ", ".join(missing[:5]) + (", …" if len(missing) > 5 else "")
         raise DataError(
-            f"{files[0]}: no regions for {len(missing):,} of {data.n_images:,} images ({shown}). "
+            f"{tables[0]}: no regions for {len(missing):,} of {data.n_images:,} images ({shown}). "
             "Give all files that belong together, or leave these images out: "
             "data.subset(…).as_whole()."
         )
     return list(ids)
 
 
-def _fill(store: FeatureStore, files, ids: list[str], places: list[Place], n_regions: int) -> None:
-    """Copies the regions that the store lacks, in the order of the files."""
-    todo = np.flatnonzero(~store.done)
-    todo = np.array(sorted(todo, key=lambda row: places[row][:2]), dtype=np.int64)
-    recorded = time.monotonic()
-    lines = _lines(files, [places[row] for row in todo])
-    bar = tqdm(total=len(ids), initial=len(ids) - len(todo), unit="image", desc="copying regions")
-    try:
-        for start in range(0, len(todo), _BATCH):
-            rows = todo[start : start + _BATCH]
-            values = [_row(next(lines), places[row], files, n_regions, store.dtype) for row in rows]
-            store.write(rows, np.stack(values))
-            if time.monotonic() - recorded > _SECONDS_BETWEEN_RECORDS:
-                store.save_progress()
-                recorded = time.monotonic()
-            bar.update(len(rows))
-    finally:
-        store.save_progress()
-        bar.close()
+def _refuse_two_sizes(images: list[list[Line]], tables: tuple[Path, ...]) -> None:
+    sound = [line for lines in images for line in lines if line.dim]
+    for line in sound:
+        if line.dim != sound[0].dim:
+            raise DataError(
+                f"{tables[line.file]}, line {line.number}: features have {line.dim} numbers, but "
+                f"{sound[0].dim} in {tables[sound[0].file].name}, line {sound[0].number}. All must "
+                "come from one network."
+            )
 
 
-def _lines(files: tuple[Path, ...], places: list[Place]) -> Iterator[bytes]:
-    """The lines at some places that are in order."""
-    for number, file in enumerate(files):
-        with file.open("rb") as stream:
-            for place in places:
-                if place.file == number:
-                    stream.seek(place.offset)
-                    yield stream.readline()
+def _copy(shards: Shards, todo: list[tuple[list[Line], str]], tables, dtype, total: int) -> None:
+    """Copies the regions of images, in the order of the files."""
+    bar = tqdm(total=total, initial=total - len(todo), unit="image", desc="copying regions")
+    with bar:
+        for first in range(0, len(todo), SHARD):
+            found = {}
+            for lines, key in todo[first : first + SHARD]:
+                found[key] = _first_sound(lines, tables, dtype)
+                bar.update()
+            shards.add(found)
 
 
-def _row(line: bytes, place: Place, files, n_regions: int, dtype: np.dtype) -> np.ndarray:
-    """Features, then boxes as shares, both padded with zeros: (n_regions * (d + 4),)."""
-    where = f"{files[place.file]}, line {place.line}"
-    _, width, height, _, boxes, features = line.rstrip(b"\r\n").split(b"\t")
+def _first_sound(lines: list[Line], tables: tuple[Path, ...], dtype: np.dtype) -> dict:
+    """What the first line of an image that is not broken says."""
+    problems = []
+    for line in lines:
+        problem = line.problem
+        if not problem:
+            with tables[line.file].open("rb") as stream:
+                stream.seek(line.offset)
+                found = _decoded(stream.readline(), dtype)
+            if isinstance(found, dict):
+                return found
+            problem = found
+        problems.append(f"{tables[line.file]}, line {line.number}: {problem}")
+    raise DataError(problems[0])
+
+
+def _decoded(line: bytes, dtype: np.dtype) -> dict[str, torch.Tensor] | str:
+    """Features and boxes as shares of the picture's size; or why the line cannot be used."""
+    _, width, height, count, boxes, features = line.rstrip(b"\r\n").split(b"\t")
     try:
         boxes = np.frombuffer(base64.b64decode(boxes, validate=True), "<f4")
         features = np.frombuffer(base64.b64decode(features, validate=True), "<f4")
     except (binascii.Error, ValueError) as error:
-        raise DataError(f"{where}: not base64 ({error}). Fetch the file again.") from None
+        return f"not base64 ({error}). Fetch the file again."
     size = np.array([float(width), float(height)] * 2, np.float32)
     shares = np.clip(boxes.reshape(-1, 4) / size, 0, 1)
-    row = np.zeros(n_regions * (place.dim + 4), dtype)
     with np.errstate(over="ignore"):  # too large for float16: told about below
-        row[: features.size] = features
-    row[n_regions * place.dim :][: shares.size] = shares.reshape(-1)
-    if not np.isfinite(row).all():
+        values = features.reshape(int(float(count)), -1).astype(dtype)
+    if not (np.isfinite(values).all() and np.isfinite(shares).all()):
         hint = " Use dtype='float32'." if np.isfinite(features).all() else ""
-        raise DataError(f"{where}: holds NaN or infinity.{hint}")
-    return row
+        return f"holds NaN or infinity.{hint}"
+    return {"values": torch.from_numpy(values), "boxes": torch.from_numpy(shares)}
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:32]

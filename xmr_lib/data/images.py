@@ -4,7 +4,7 @@ Every image becomes RGB, upright, on white. A transform has a *kind*, whose crop
 training and testing:
 
 ========= ===================================== ======================== =======================
-kind      said in                               training                 testing
+kind      comes from                            training                 testing
 ========= ===================================== ======================== =======================
 ``rfe``   RFE §IV-B                             resize to 256×256,       resize to 256×256,
                                                 random crop 224          centre crop 224
@@ -32,6 +32,27 @@ from xmr_lib.errors import DataError, UnknownNameError
 
 KINDS = ("rfe", "vsepp", "whole")
 
+# Pixel formats: Pillow hands others, such as EPS, to programs that execute what is in the file.
+FORMATS = (
+    *("AVIF", "BLP", "BMP", "CUR", "DCX", "DDS", "DIB", "FITS", "FLI", "GBR", "GIF", "HEIF"),
+    *("ICNS", "ICO", "IM", "JPEG", "JPEG2000", "MPO", "MSP", "PCD", "PCX", "PIXAR", "PNG", "PPM"),
+    *("PSD", "QOI", "SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM", "XVTHUMB"),
+)
+_OTHER_SUFFIXES = {".heic", ".heif", ".svg", ".eps", ".pdf", ".cr2", ".nef", ".dng", ".jxl"}
+
+# What other files begin with (after so many bytes), and what to say of them.
+_SIGNATURES = (
+    (4, b"ftyphei", "HEIC, as iPhones write it: convert it to JPEG"),
+    (4, b"ftypmif1", "HEIF, as iPhones write it: convert it to JPEG"),
+    (4, b"ftyp", "a video, or AVIF that this Pillow cannot read: convert it to JPEG"),
+    (0, b"%!PS", "PostScript, a program that draws: convert it to PNG"),
+    (0, b"%PDF", "a PDF document: convert its page to PNG"),
+    (0, b"<svg", "SVG, a drawing without pixels: convert it to PNG"),
+    (0, b"<?xml", "XML, such as an SVG drawing without pixels: convert it to PNG"),
+    (0, b"<", "not an image but a web page: was the download refused? Fetch it again"),
+    (0, b"version https://git-lfs", "a pointer to Git LFS: fetch it with `git lfs pull`"),
+)
+
 # What Pillow raises for broken files: its decoders pass on the errors of the formats they read.
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 
@@ -41,6 +62,18 @@ _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct
 _ENOUGH_PIXELS = (1024, 1024)
 
 
+def suffixes() -> frozenset[str]:
+    """Endings of the files that people take for pictures, in lower case.
+
+    Those that Pillow opens, and some that it does not, which are to be named and not left out.
+
+    >>> {".jfif", ".jp2", ".heic"} <= suffixes()
+    True
+    """
+    known = Image.registered_extensions()
+    return frozenset(end for end, name in known.items() if name in FORMATS) | _OTHER_SUFFIXES
+
+
 def open_image(path: str | Path) -> Image.Image:
     """Decodes an image file completely, whatever is in it, to upright RGB.
 
@@ -48,16 +81,17 @@ def open_image(path: str | Path) -> Image.Image:
     parts are laid over white.
 
     Args:
-        path: Any format that Pillow reads.
+        path: Any pixel format that Pillow reads, whatever its name; of animations the first frame.
 
     Returns:
         An image in mode "RGB". Very large JPEGs come at 1/2, 1/4 or 1/8 of their size.
 
     Raises:
-        DataError: the file is missing, no image, or truncated; names the file.
+        DataError: The file is missing, no image, or truncated; names the file and the reason.
     """
+    Image.init()
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=[each for each in FORMATS if each in Image.OPEN]) as image:
             image.draft(None, _ENOUGH_PIXELS)
             image.load()
             image = ImageOps.exif_transpose(image)
@@ -73,7 +107,7 @@ def open_image(path: str | Path) -> Image.Image:
 
 
 def _reason(path: str | Path, error: Exception) -> str:
-    """Why a file cannot be decoded, in words that help to mend it."""
+    """Why a file cannot be decoded, in words that help to repair it."""
     path = Path(path)
     if path.is_dir():  # what Windows calls a PermissionError
         return "this is a folder, not an image file"
@@ -82,7 +116,12 @@ def _reason(path: str | Path, error: Exception) -> str:
     if path.stat().st_size == 0:
         return "the file is empty: 0 bytes"
     if isinstance(error, Image.UnidentifiedImageError):
-        return "not an image: its first bytes are " + repr(path.open("rb").read(12))
+        with path.open("rb") as stream:
+            first = stream.read(64)
+        for skipped, signature, reason in _SIGNATURES:
+            if first.lstrip(b"\xef\xbb\xbf \r\n\t")[skipped:].startswith(signature):
+                return reason
+        return f"not an image: its first bytes are {first[:12]!r}"
     return f"broken or truncated: {error}"
 
 
@@ -156,7 +195,7 @@ def normalise(
 
 
 class _Transform:
-    """Crop, then normalise: image → (3, size, size). A class, so that workers can receive it."""
+    """Crop, then normalise: image → (3, size, size)."""
 
     def __init__(self, kind: str, size: int, mean, std, *, train: bool) -> None:
         self.crop = crop(kind, size, train=train)

@@ -17,15 +17,15 @@ the files that they come from.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from xmr_lib.data.captioned import CaptionedImages
-from xmr_lib.data.feature_store import list_files
+from xmr_lib.data.features import Features
 from xmr_lib.data.records import clean_caption, read_text
 from xmr_lib.data.regions import Regions
+from xmr_lib.data.shards import Rows, content_keys
 from xmr_lib.errors import DataError
 
 PER_IMAGE = 5  # captions, in all such folders
@@ -33,78 +33,36 @@ SPLITS = {"train": "train", "dev": "val", "test": "test"}
 _COMPARED = 20  # images whose copies are looked at
 
 
-@dataclass(frozen=True, eq=False)
-class _Part:
-    """The features of one file: every `step`-th of its rows counts."""
-
-    file: Path
-    array: np.ndarray  # (n, n_regions, d), memory-mapped
-    step: int
-
-    def __len__(self) -> int:
-        return len(self.array) // self.step
-
-
-class LazyRows:
-    """Several memory-mapped arrays one after another, read only where rows are asked for.
-
-    Rows that hold NaN or infinity are noticed when they are read.
+class _FileRows(Rows):
+    """Rows of files (n, n_regions, d), of which every `step`-th counts; checked when they are read.
 
     Args:
-        parts: (file, array (n, n_regions, d), step): every `step`-th row of the array counts.
-
-    Attributes:
-        shape: (rows of all parts, n_regions, d).
-        dtype: Of the numbers.
-        ndim: 3.
-
-    >>> ones, twos = np.ones((2, 1, 3)), np.full((4, 1, 3), 2.0)
-    >>> rows = LazyRows([(Path("a.npy"), ones, 1), (Path("b.npy"), twos, 2)])
-    >>> rows.shape, rows[[3, 0]].tolist()
-    ((4, 1, 3), [[[2.0, 2.0, 2.0]], [[1.0, 1.0, 1.0]]])
+        parts: (file, array, step) of each file.
+        pooled: Give (n, 2 * d): one vector an image, as average and as max pool.
     """
 
-    ndim = 3
+    def __init__(self, parts: list[tuple[Path, np.ndarray, int]], pooled: bool = False) -> None:
+        self._files = [file for file, *_ in parts]
+        _, self._n_regions, dim = parts[0][1].shape
+        lengths = [len(array) // step for _, array, step in parts]
+        steps = np.repeat([step for *_, step in parts], lengths)
+        place = np.concatenate([np.arange(length) for length in lengths]) * steps
+        counts = None if pooled else np.full(len(place), self._n_regions)
+        flat = [array.reshape(-1, dim) for _, array, _ in parts]
+        owner = np.repeat(np.arange(len(parts)), lengths)
+        super().__init__(flat, owner, place * self._n_regions, counts)
+        if pooled:
+            self.shape = (len(place), 2 * dim)
 
-    def __init__(self, parts: list[tuple[Path, np.ndarray, int]]) -> None:
-        self._parts = [_Part(*part) for part in parts]
-        self._starts = np.cumsum([0, *(len(part) for part in self._parts)])
-        self.shape = (int(self._starts[-1]), *self._parts[0].array.shape[1:])
-        self.dtype = np.result_type(*(part.array.dtype for part in self._parts))
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __getitem__(self, rows) -> np.ndarray:
-        """Rows by an integer, a slice, integers or a mask.
-
-        Raises:
-            DataError: a row holds NaN or infinity; names it and its file.
-        """
-        rows = np.arange(len(self))[rows]  # checks bounds, understands negative numbers and masks
-        flat = rows.reshape(-1)
-        values = np.empty((len(flat), *self.shape[1:]), self.dtype)
-        owner = np.searchsorted(self._starts, flat, side="right") - 1
-        for number, part in enumerate(self._parts):
-            mine = np.flatnonzero(owner == number)
-            if len(mine):
-                values[mine] = self._read(part, (flat[mine] - self._starts[number]) * part.step)
-        return values.reshape(*rows.shape, *self.shape[1:])
-
-    def __array__(self, dtype=None, copy=None) -> np.ndarray:
-        """Everything in memory."""
-        return np.asarray(self[:], dtype)
-
-    @staticmethod
-    def _read(part: _Part, rows: np.ndarray) -> np.ndarray:
-        values = part.array[rows]
-        bad = ~np.isfinite(values).all(axis=(1, 2))
+    def _read(self, number: int, places: np.ndarray) -> np.ndarray:
+        values = super()._read(number, places)
+        bad = ~np.isfinite(values).all(axis=1)
         if bad.any():
             raise DataError(
-                f"{part.file}: row {rows[bad.argmax()]} (counted from 0) holds NaN or infinity. "
-                "Was the download damaged? Fetch the file again."
+                f"{self._files[number]}: row {places[bad.argmax()] // self._n_regions} (counted "
+                "from 0) holds NaN or infinity. Was the download damaged? Fetch the file again."
             )
-        return values
+        return values if self.ndim == 3 else np.tile(values, 2)
 
 
 def recognise(folder: Path | str) -> bool:
@@ -116,8 +74,8 @@ def recognise(folder: Path | str) -> bool:
     )
 
 
-def load(folder: Path | str) -> tuple[CaptionedImages, Regions]:
-    """Captions and ready-made regions of a folder in SCAN's format.
+def load(folder: Path | str, *, pooled: bool = False) -> tuple[CaptionedImages, Regions | Features]:
+    """Captions and ready-made features of a folder in SCAN's format.
 
     "dev" becomes the split "val". Where there is `testall_ims.npy` (MS-COCO's 5,000 test images),
     it is the split "test", and `test_ims.npy`, its first 1,000, is left alone; otherwise
@@ -126,15 +84,17 @@ def load(folder: Path | str) -> tuple[CaptionedImages, Regions]:
 
     Args:
         folder: Such as `f30k_precomp`; its name becomes the data set's.
+        pooled: Give one vector an image (for VSE++), which takes files of vectors (n, d); they
+            count as average and max pool of C4. Otherwise vectors come as one region an image.
 
     Returns:
         The captions, whose `image_files` are no files but labels, `folder / id` (without ids:
-        `folder / "train-0"` …); and the regions, whose `array` reads rows when they are asked for.
-        Vectors (n, d) come as one region per image.
+        `folder / "train-0"` …); and the features, whose `array` reads rows when they are asked for.
 
     Raises:
-        DataError: nothing there, a truncated or unfit file, captions or ids that do not fit the
-            features, empty captions, rows that are not five-fold after all; names the file.
+        DataError: Nothing there, a truncated or unfit file, captions or ids that do not fit the
+            features, empty captions, rows that are not five-fold after all, regions where vectors
+            are needed; names the file.
 
     >>> data, regions = load("data/f30k_precomp")  # doctest: +SKIP
     >>> regions.of(data.split("test")).shape  # doctest: +SKIP
@@ -143,7 +103,7 @@ def load(folder: Path | str) -> tuple[CaptionedImages, Regions]:
     folder = Path(folder).expanduser().resolve()
     if not recognise(folder):
         raise DataError(
-            f"{folder}: there are no such files as train_ims.npy and train_caps.txt. "
+            f"{folder}: holds no files like train_ims.npy and train_caps.txt. "
             "Name the folder that holds them (f30k_precomp, coco_precomp)."
         )
     parts, labels, captions, splits, files = [], [], [], [], []
@@ -162,7 +122,13 @@ def load(folder: Path | str) -> tuple[CaptionedImages, Regions]:
         splits += [split] * n_images
         files += [file, lines]
     _same_shape(parts)
-    rows = LazyRows(parts)
+    if pooled and parts[0][1].shape[1] > 1:
+        raise DataError(
+            f"{folder}: holds {parts[0][1].shape[1]} regions an image, for models that compare "
+            "regions: SCAN, SCAN-RFE and SMFEA. VSE++ and RFE take whole images: train them on "
+            "photographs, or VSE++ on a folder of one vector an image, (n, d)."
+        )
+    rows = _FileRows(parts, pooled)
     data = CaptionedImages(
         folder.name,
         tuple(labels),
@@ -171,8 +137,11 @@ def load(folder: Path | str) -> tuple[CaptionedImages, Regions]:
         np.array(splits),
         np.arange(len(rows)),
     )
+    key = hashlib.sha256("\n".join(content_keys(files)).encode()).hexdigest()
+    if pooled:
+        dims = (0, 0, 0, rows.shape[1] // 2)
+        return data, Features(rows, dims, "precomputed", "none", key, folder)
     counts = np.full(len(rows), rows.shape[1])
-    key = hashlib.sha256("\n".join(list_files(tuple(files))).encode()).hexdigest()
     return data, Regions(rows, counts, None, "precomputed", "precomputed", "none", key, folder)
 
 
@@ -183,6 +152,13 @@ def _open(file: Path) -> np.ndarray:
     except FileNotFoundError:
         raise DataError(f"{file}: is missing, though its captions are there.") from None
     except (OSError, ValueError, EOFError) as error:
+        if "object" in str(error).lower():
+            raise DataError(
+                f"{file}: holds Python objects instead of numbers, probably one array an image. "
+                "Reading them could run code that is in the file. If you trust it, save it as "
+                "numbers: a = numpy.load(FILE, allow_pickle=True), then "
+                "numpy.save(FILE, numpy.stack(list(a)).astype('float32'))."
+            ) from None
         raise DataError(
             f"{file}: truncated or not a .npy file ({error}). The file has "
             f"{file.stat().st_size:,} bytes; fetch it again, or unpack the archive again."

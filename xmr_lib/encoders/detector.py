@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import nms
 
-from xmr_lib.encoders.backbone import fingerprint, hub_weights, read_weights
+from xmr_lib.encoders.weights import fingerprint, hub_weights
 from xmr_lib.errors import DataError, UnknownNameError
 
 NAMES = ("fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet50_fpn")
-SCORE = 0.01  # regions need not be certain things: what is left is the best n anyway
-OVERLAP = 0.7  # a box that overlaps a better one more than this says nothing new
+SCORE = 0.01  # low: regions may be uncertain things, since only the best n are kept
+OVERLAP = 0.7  # a box that overlaps a better one more than this is left out
 
 
 class Detector(nn.Module):
@@ -35,7 +35,7 @@ class Detector(nn.Module):
         Where nothing is found, the whole picture is the only box: no image is without regions.
         """
         # One at a time: in a batch, images are padded to the size of the largest, and what is found
-        # in one would depend on its neighbours.
+        # in one would depend on the others.
         return [self._best(image) for image in images]
 
     def _best(self, image: Tensor) -> Tensor:
@@ -58,8 +58,8 @@ def load_detector(name: str = NAMES[0], n_boxes: int = 36) -> Detector:
         n_boxes: At most so many boxes per image; bottom-up attention has 36.
 
     Raises:
-        UnknownNameError: no such detector.
-        DataError: its weights are neither here nor downloadable, or broken; no box is asked for.
+        UnknownNameError: There is no such detector.
+        DataError: Its weights are neither here nor downloadable, or damaged; or `n_boxes` is 0.
     """
     from torchvision import models
 
@@ -75,9 +75,7 @@ def load_detector(name: str = NAMES[0], n_boxes: int = 36) -> Detector:
         box_detections_per_img=4 * n_boxes,  # before those of several classes are joined
     )
     instead = "or use kind='grid', which needs no detector"
-    net.load_state_dict(read_weights(hub_weights(name, _weights_url(name), instead)))
-    # The order in memory that `extract` also gives it: another one rounds otherwise, and boxes that
-    # are equally good would change places.
+    net.load_state_dict(hub_weights(name, _weights_url(name), instead))
     return Detector(name, net, n_boxes).to(memory_format=torch.channels_last)
 
 
