@@ -105,7 +105,7 @@ class Backbone(nn.Module):
         return fast.to(device, memory_format=torch.channels_last)
 
 
-class _ResNetStages(nn.Module):
+class ResNetStages(nn.Module):
     """A torchvision ResNet without its classifier: C1 … C4 are the ends of its four stages."""
 
     def __init__(self, resnet: nn.Module) -> None:
@@ -238,7 +238,7 @@ def _load_resnet(name: str) -> Backbone:
     instead = "or use the backbone 'efficientnet-lite0', which works offline"
     net.load_state_dict(hub_weights(name, _resnet_url(name), instead))
     dims = (64, 128, 256, 512) if name == "resnet18" else (256, 512, 1024, 2048)
-    return Backbone(name, _ResNetStages(net), dims)
+    return Backbone(name, ResNetStages(net), dims)
 
 
 def _resnet_url(name: str) -> str:
