@@ -114,6 +114,7 @@ class ResNetStages(nn.Module):
         self.stages = nn.ModuleList([resnet.layer1, resnet.layer2, resnet.layer3, resnet.layer4])
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Normalised pixels (b, 3, h, w) → C1 … C4."""
         maps, x = [], self.stem(pixels)
         for stage in self.stages:
             x = stage(x)
