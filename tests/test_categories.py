@@ -37,8 +37,14 @@ def test_labels_back_off_to_the_head_noun():
     assert labels.dtype == np.int64
     assert labels.tolist() == [[0, 0, 2, NULL, 1, NULL, NULL], [NULL, 1] + [NULL] * 5]
     assert [found.name(place, int(label)) for place, label in enumerate(labels[0], 1)] == [
-        "dog", "on", "red ball", None, "ball", None, None,
-    ]  # fmt: skip
+        "dog",
+        "on",
+        "red ball",
+        None,
+        "ball",
+        None,
+        None,
+    ]
     assert found.labels([]).shape == (0, 7)
     assert found.coverage([]).nodes.sum() == 0
 
@@ -60,10 +66,14 @@ def test_saved_dictionaries_come_back(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("{", "holds no categories"), ("{}", "holds no categories"), ("[]", "holds no categories"),
-     ('{"fragments": "dog", "relations": []}', "lists of texts"),
-     ('{"fragments": ["a", "a"], "relations": []}', "twice")],
-)  # fmt: skip
+    [
+        ("{", "holds no categories"),
+        ("{}", "holds no categories"),
+        ("[]", "holds no categories"),
+        ('{"fragments": "dog", "relations": []}', "lists of texts"),
+        ('{"fragments": ["a", "a"], "relations": []}', "twice"),
+    ],
+)
 def test_damaged_dictionaries_are_told(tmp_path, content, said):
     file = tmp_path / "categories.json"
     with pytest.raises(DataError, match="No categories"):

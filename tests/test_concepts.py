@@ -152,8 +152,12 @@ def test_saved_concepts_come_back(tmp_path, recwarn):
 
 
 def test_words_in_the_same_contexts_get_similar_vectors():
-    captions = ["a dog runs in grass", "a cat runs in grass", "the red car on a road",
-                "the red bus on a road"] * 3  # fmt: skip
+    captions = [
+        "a dog runs in grass",
+        "a cat runs in grass",
+        "the red car on a road",
+        "the red bus on a road",
+    ] * 3
     forms = {"dog": 0, "dogs": 0, "cat": 1, "car": 2, "bus": 3, "never": 4}
     vectors = caption_vectors(captions, forms, 5, dim=8)
     assert vectors.shape == (5, 8) and vectors.dtype == np.float32

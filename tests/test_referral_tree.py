@@ -88,11 +88,16 @@ def test_hand_written_trees_by_the_papers_parser(tmp_path, monkeypatch):
 
 
 CHUNKS = {
-    "dog": Chunk("fragment", "dog"), "ball": Chunk("fragment", "ball"),
-    "cat": Chunk("fragment", "cat"), "run": Chunk("verb", "run"),
-    "wearing": Chunk("participle", "wear"), "in": Chunk("preposition", "in"),
-    "on": Chunk("preposition", "on"), "and": Chunk("conjunction", "and"), "it": Chunk("other"),
-}  # fmt: skip
+    "dog": Chunk("fragment", "dog"),
+    "ball": Chunk("fragment", "ball"),
+    "cat": Chunk("fragment", "cat"),
+    "run": Chunk("verb", "run"),
+    "wearing": Chunk("participle", "wear"),
+    "in": Chunk("preposition", "in"),
+    "on": Chunk("preposition", "on"),
+    "and": Chunk("conjunction", "and"),
+    "it": Chunk("other"),
+}
 
 
 @pytest.mark.parametrize(
@@ -117,9 +122,14 @@ def test_where_chunks_go(words, tree):
 
 @pytest.mark.parametrize(
     ("words", "relation"),
-    [("is next to", "next to"), ("is not next to", "next to"), ("is close to", "close to"),
-     ("is also outside of", "outside of"), ("stands next to", "stand next to")],
-)  # fmt: skip
+    [
+        ("is next to", "next to"),
+        ("is not next to", "next to"),
+        ("is close to", "close to"),
+        ("is also outside of", "outside of"),
+        ("stands next to", "stand next to"),
+    ],
+)
 def test_prepositions_of_several_words_stay_whole_behind_a_verb(words, relation):
     tree = referral_tree(f"A bike {words} a flower")
     assert str(tree) == f"bike · – · – · {relation} · flower · – · –"

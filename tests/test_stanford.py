@@ -86,8 +86,9 @@ def test_verbs_of_subordinate_clauses_are_not_finite(java):
     )
     (chunks,), _ = stanford.parse([tokens])
     assert [(c.kind, c.text) for c in chunks if c.kind != "fragment"] == [
-        ("participle", "walk"), ("verb", "sleep"),
-    ]  # fmt: skip
+        ("participle", "walk"),
+        ("verb", "sleep"),
+    ]
 
 
 def test_captions_without_a_parse_go_the_other_way(java):

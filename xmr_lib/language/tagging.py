@@ -25,11 +25,12 @@ Tagger = Callable[[str], tuple[Token, ...]]
 # word's letters, and its log-probabilities leave their range after 100,000 words.
 _LONGEST_WORD, _MOST_WORDS = 40, 1000
 
-# "father 's", "there s": what belongs to the word before it; and the mark behind a plural.
-_APART = re.compile(r"(?<=[^\W\d_])(?:\s*['’´`]\s*|\s+)s\b", re.IGNORECASE)
-_PLURAL_POSSESSIVE = re.compile(r"(?<=s)\s*['’](?=\s+\w)(?!.*['’](?!\w))")
+# "father 's", "dog s": what belongs to the word before it; and the mark behind a plural.
+_APART = re.compile(r"(?<=[^\W\d_]) (?:['’´`] )?s\b")
+_PLURAL_POSSESSIVE = re.compile(r"(?<=s) ['’](?= \w)(?!.*['’](?!\w))")
 
 
+@cache
 def load_tagger(name: str = "hanta") -> Tagger:
     """A function from a caption to its tokens; loaded once in a process.
 
@@ -45,11 +46,6 @@ def load_tagger(name: str = "hanta") -> Tagger:
     """
     if name not in TAGGERS:
         raise UnknownNameError("tagger", name, TAGGERS)
-    return _loaded(name)
-
-
-@cache
-def _loaded(name: str) -> Tagger:
     backend = _hanta() if name == "hanta" else _nltk()
 
     def tag(caption: str) -> tuple[Token, ...]:
@@ -64,9 +60,9 @@ def _loaded(name: str) -> Tagger:
 
 
 def _words(caption: str) -> list[str]:
-    caption = unicodedata.normalize("NFC", caption)
-    caption = _APART.sub("'s", _PLURAL_POSSESSIVE.sub("", caption))
-    return tokenize(re.sub(r"\bupside down\b", "upside-down", caption, flags=re.IGNORECASE))
+    """Words as `tokenize` cuts them, with a possessive or an "is" joined to the word before it."""
+    text = " ".join(tokenize(caption)).replace("upside down", "upside-down")
+    return _APART.sub("'s", _PLURAL_POSSESSIVE.sub("", text)).split()
 
 
 def _owner(word: str, token: Token) -> Token:
