@@ -21,12 +21,12 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
-from torchvision import transforms
 
 from xmr_lib.errors import DataError, UnknownNameError
 
@@ -151,19 +151,30 @@ def crop(kind: str, size: int, *, train: bool) -> Callable[[Image.Image], Image.
     Raises:
         UnknownNameError: no such kind.
     """
+    if kind not in KINDS:
+        raise UnknownNameError("image transform", kind, KINDS)
+    return partial(_cropped, kind, size, train)
+
+
+def _cropped(kind: str, size: int, train: bool, image: Image.Image) -> Image.Image:
+    return _transform(kind, size, train)(image)
+
+
+@cache
+def _transform(kind: str, size: int, train: bool) -> Callable[[Image.Image], Image.Image]:
+    from torchvision import transforms  # slow to import: only when pictures are cropped
+
     larger = round(size * 256 / 224)
     if kind == "rfe":
         cut = transforms.RandomCrop(size) if train else transforms.CenterCrop(size)
         return transforms.Compose([transforms.Resize((larger, larger)), cut])
-    if kind == "vsepp":
-        if train:
-            steps = [transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip()]
-        else:
-            steps = [transforms.Resize(larger), transforms.CenterCrop(size)]
-        return transforms.Compose(steps)
     if kind == "whole":
         return transforms.Resize((size, size))
-    raise UnknownNameError("image transform", kind, KINDS)
+    if train:
+        steps = [transforms.RandomResizedCrop(size), transforms.RandomHorizontalFlip()]
+    else:
+        steps = [transforms.Resize(larger), transforms.CenterCrop(size)]
+    return transforms.Compose(steps)
 
 
 def to_bytes(image: Image.Image) -> np.ndarray:

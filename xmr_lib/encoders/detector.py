@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchvision.ops import nms
 
 from xmr_lib.encoders.weights import fingerprint, hub_weights
 from xmr_lib.errors import DataError, UnknownNameError
@@ -39,6 +38,8 @@ class Detector(nn.Module):
         return [self._best(image) for image in images]
 
     def _best(self, image: Tensor) -> Tensor:
+        from torchvision.ops import nms  # slow to import
+
         height, width = image.shape[:2]
         with torch.inference_mode():
             found = self.net([image.movedim(-1, 0).float() / 255])[0]

@@ -14,14 +14,17 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import nltk
 from tqdm.auto import tqdm
 
 from xmr_lib.errors import DataError
 from xmr_lib.language.corrections import FINITE
 from xmr_lib.language.parsing import Chunk, chunks_of, compound
 from xmr_lib.language.words import Token
+
+if TYPE_CHECKING:
+    import nltk
 
 JAR, GRAMMAR = "XMR_STANFORD_JAR", "XMR_STANFORD_GRAMMAR"
 _SEPARATOR = "_"  # no token holds one
@@ -120,6 +123,8 @@ def _run(command: list[str], lines: list[str], progress: bool) -> list[str]:
 
 def _tree(text: str, tokens: Sequence[Token]) -> nltk.Tree | None:
     """A parse of these words; None where the parser found none."""
+    import nltk  # slow to import
+
     try:
         tree = nltk.Tree.fromstring(text)
     except ValueError:
@@ -168,7 +173,7 @@ def _with_phrases(tree: nltk.Tree, tokens: Sequence[Token]) -> list[Token]:
 def _opens_with_preposition(clause: nltk.Tree) -> bool:
     """Whether one word that is tagged as a preposition opens a clause: "as", "after", "until"."""
     first = clause[0]
-    return isinstance(first, nltk.Tree) and first.label() == "IN" and first.height() == 2
+    return not isinstance(first, str) and first.label() == "IN" and first.height() == 2
 
 
 def _is_base(node: nltk.Tree) -> bool:
