@@ -120,11 +120,11 @@ def features_of(
     from xmr_lib.data import bottom_up, features, precomputed, regions
 
     if source is not None and source.precomputed:
-        return precomputed.load(Path(source.data).expanduser())[1]
+        return precomputed.load(Path(source.data).expanduser(), pooled=not of_regions)[1]
     backbone = backbone or default_backbone(data)
     if not of_regions:
         return features.extract(data, backbone, transform=transform)
-    if kind is not None and kind.endswith(".tsv"):
+    if kind is not None and bottom_up.recognise(kind):
         return bottom_up.read(Path(kind).expanduser(), data)
     return regions.extract(data, backbone, **grid_of(kind), transform=transform)
 

@@ -78,6 +78,8 @@ def _upright_size(path: Path) -> tuple[int, int]:
     """Width and height of a picture in pixels, read from its header."""
     try:
         with Image.open(path) as image:
+            if image.format == "PNG" and b"eXIf" not in path.read_bytes():
+                return image.size  # looking for EXIF in it would decode it
             sideways = image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
             return image.size[::-1] if sideways else image.size
     except (OSError, ValueError, SyntaxError):

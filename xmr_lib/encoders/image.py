@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from xmr_lib.encoders.backbone import stage_columns
+from xmr_lib.errors import DataError
 from xmr_lib.similarity import Parts, l2norm
 
 if TYPE_CHECKING:
@@ -88,12 +89,22 @@ class ImageEncoder(StandardisedInput):
     Args:
         stage_dims: Channels of C1…C4 of the backbone that the pooled features come from.
         config: Which stages are taken, and the size of the joint space.
+
+    Raises:
+        DataError: The features lack a stage that is taken.
     """
 
     def __init__(self, stage_dims: Sequence[int], config: DualConfig) -> None:
         super().__init__(2 * sum(stage_dims), config.standardise)
         self.stage_dims, self.absolute = tuple(stage_dims), config.similarity == "order"
         self.avg_stages, self.max_stages = config.avg_stages, config.max_stages
+        stages = {*self.avg_stages, *self.max_stages}
+        if absent := [stage for stage in sorted(stages) if not stage_dims[stage - 1]]:
+            raise DataError(
+                f"These features are one vector an image, which stands for C4 alone; the recipe "
+                f"also takes {', '.join(f'C{stage}' for stage in absent)}. VSE++ fits them; RFE "
+                "takes photographs."
+            )
         width = sum(stage_dims[s - 1] for s in (*self.avg_stages, *self.max_stages))
         self.fc = _projection(width, config.joint_dim)
 
