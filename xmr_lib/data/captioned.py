@@ -232,22 +232,26 @@ def _join(
     problems: dict[str, None] = {}
     near: dict[str, list[str]] = {}
     for row in rows:
-        path = paths[row.image]
+        path, problem = paths[row.image], None
         if path is None:
             for each in [] if near else pictures_below(folder):
                 near.setdefault(stem(each), []).append(each)
             alike = near.get(stem(row.image), ())
             hint = f" (there is {', '.join(alike[:3])})" if alike else ""
-            problems.setdefault(f"there is no image file {row.image}{hint}", row.where)
-        elif path.stat().st_size == 0:
-            problems.setdefault(f"the image file {path} is empty (0 bytes)", row.where)
+            problem = f"there is no image file {row.image}{hint}"
         elif row.split == "":
-            problems.setdefault(f"the split of {row.image} is empty", row.where)
-        elif row.split != entries.setdefault(path, replace(row, captions=[])).split:
+            problem = f"the split of {row.image} is empty"
+        elif path not in entries and path.stat().st_size == 0:
+            problem = f"the image file {path} is empty (0 bytes)"
+        elif path not in entries:
+            entries[path] = row
+        elif row.split != entries[path].split:
             both = f"{entries[path].split!r} and {row.split!r}"
-            problems.setdefault(f"{row.image} is in two splits, {both}", row.where)
+            problem = f"{row.image} is in two splits, {both}"
         else:
-            entries[path].captions += row.captions
+            entries[path].captions.extend(row.captions)
+        if problem:
+            problems.setdefault(problem, row.where)
     for path, entry in list(entries.items()):
         if not entry.captions:
             problems.setdefault(f"{entry.image} has no caption", entry.where)

@@ -51,7 +51,9 @@ class Row:
     def add(self, caption: str, where: str, problems: list[str]) -> None:
         """Adds a caption; one of which nothing can be seen becomes a problem."""
         caption = clean_caption(caption)
-        if any(unicodedata.category(each)[0] not in "ZC" for each in caption):
+        if caption and (
+            caption.isascii() or any(unicodedata.category(each)[0] not in "ZC" for each in caption)
+        ):
             self.captions.append(caption)
         else:
             problems.append(f"{where}: the caption of {self.image} is empty")

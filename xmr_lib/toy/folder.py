@@ -59,14 +59,15 @@ def draw(
     sizes = {"train": n_train, "val": n_val, "test": n_test}
     kind = "toy" if style == "plain" else f"toy-{style}"
     name = f"{kind}-{VERSION}-{n_train}-{n_val}-{n_test}-{seed}"
-    folder = Path(folder) if folder is not None else files.cache_dir() / name
+    named = folder is not None
+    folder = Path(folder) if named else files.cache_dir() / name
     if not (folder / "scenes.json").is_file():
         if folder.exists() and {each.name for each in folder.iterdir()} - _UNFINISHED:
             raise DataError(f"{folder} holds no toy scenes, but other files. Name another folder.")
         with files.locked(folder, "the toy scenes"):
             if not (folder / "scenes.json").is_file():  # else another process was faster
                 _draw(folder, name, sizes, seed, style)
-    elif (made := _read_json(folder)["name"]) != name:
+    elif named and (made := _read_json(folder)["name"]) != name:
         raise DataError(f"{folder} holds the scenes {made}, not {name}. Name another folder.")
     elif not (folder / "boxes.json").is_file():  # drawn before boxes had a file of their own
         with suppress(DataError):  # somebody else's folder; only `--regions boxes` needs the file
