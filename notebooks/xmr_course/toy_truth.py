@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from xmr_lib.language.referral_tree import FRAGMENTS, ReferralTree, referral_tree
-from xmr_lib.toy.captions import _NOUNS, _VAGUE, _VAGUE_PERSON, _WORDS
 from xmr_lib.toy.scene import KINDS, Scene
+from xmr_lib.toy.words import NOUNS, RELATIONS, VAGUE, VAGUE_PERSON
 
 # Places of a fragment, a relation and a fragment that a tree puts beside each other.
 TRIPLES = ((1, 2, 3), (1, 4, 5), (5, 6, 7))
@@ -89,8 +89,8 @@ def _kinds(fragment: str | None) -> frozenset[str]:
 def _kinds_of_noun() -> dict[str, frozenset[str]]:
     """Head noun -> kinds, from the words that the captions' writer uses."""
     found: dict[str, set[str]] = defaultdict(set)
-    for kind, nouns in _NOUNS.items():
-        vague = (*_VAGUE.get(KINDS[kind].group, ()), *_VAGUE_PERSON.get(kind, ()))
+    for kind, nouns in NOUNS.items():
+        vague = (*VAGUE.get(KINDS[kind].group, ()), *VAGUE_PERSON.get(kind, ()))
         for noun in (*nouns, *vague):
             found[noun.rsplit(" ", 1)[-1]].add(kind)
     return {noun: frozenset(kinds) for noun, kinds in found.items()}
@@ -120,7 +120,7 @@ def _relations_of_node() -> dict[str, frozenset[tuple[str, bool]]]:
     phrase that the parser garbles always in the same way is still understood, and is no error here.
     """
     found: dict[str, set[tuple[str, bool]]] = defaultdict(set)
-    for name, words in _WORDS.items():
+    for name, words in RELATIONS.items():
         phrases = [(text, False) for text in (*words.finite, *words.participle)]
         phrases += [(text, True) for text in (*words.passive, *words.passive_participle)]
         for text, turned in phrases:

@@ -1,112 +1,33 @@
 """Writes captions of toy scenes the way people write them.
 
 Each caption tells a part of the scene: one relation, two, a list of things, or one thing and the
-place. Words come from small tables of synonyms; sentences from patterns (active, passive, fronted,
+place. Words come from the tables in `words`, sentences from patterns (active, passive, fronted,
 "there is", headlines without a finite verb). Now and then the writer is vague or miscounts.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import re
 
 from xmr_lib.toy.pen import hair_of
 from xmr_lib.toy.scene import KINDS, Dice, Relation, Scene, Thing
+from xmr_lib.toy.words import (
+    CLOTHES,
+    COLOUR_WORDS,
+    COUNTS,
+    NOUNS,
+    PLACES,
+    PLURALS,
+    PRONOUNS,
+    RELATIONS,
+    SIZE_WORDS,
+    VAGUE,
+    VAGUE_PERSON,
+)
 
 CAPTIONS_PER_SCENE = 5
-
-# Nouns of a kind, the plain one first; then vague ones.
-_NOUNS: dict[str, tuple[str, ...]] = {
-    "man": ("man", "man", "guy", "gentleman"), "woman": ("woman", "woman", "lady"),
-    "boy": ("boy", "boy", "little boy", "kid"), "girl": ("girl", "girl", "little girl"),
-    "dog": ("dog", "dog", "puppy"), "cat": ("cat", "cat", "kitten"), "horse": ("horse",),
-    "cow": ("cow",), "sheep": ("sheep",), "duck": ("duck",), "bird": ("bird",),
-    "car": ("car", "car", "automobile"), "bus": ("bus",), "bicycle": ("bicycle", "bike"),
-    "boat": ("boat", "sailboat"), "plane": ("plane", "airplane"), "kite": ("kite",),
-    "balloon": ("balloon",), "ball": ("ball", "ball", "beach ball"), "umbrella": ("umbrella",),
-    "flower": ("flower",), "bench": ("bench",), "tree": ("tree",),
-    "house": ("house", "house", "cottage"),
-}  # fmt: skip
-_VAGUE = {"people": ("person", "someone"), "animals": ("animal", "some animal"),
-          "vehicles": ("vehicle",), "toys": ("toy",)}  # fmt: skip
-_VAGUE_PERSON = {"boy": ("child", "young child"), "girl": ("child", "young child")}
-_PLURALS = {"sheep": "sheep", "man": "men", "woman": "women", "person": "people", "bus": "buses",
-            "bench": "benches", "child": "children"}  # fmt: skip
-_PRONOUNS = {"man": "he", "boy": "he", "woman": "she", "girl": "she"}
-_COUNTS = ("", "one", "two", "three", "four")
-_COLOUR_WORDS = {("tree", "orange"): ("autumn", "orange"), ("tree", "pink"): ("blossoming", "pink"),
-                 ("tree", "green"): ("green", "leafy"), ("cat", "orange"): ("orange", "ginger"),
-                 ("cow", "black"): ("black and white", "spotted"),
-                 ("cow", "brown"): ("brown and white", "spotted"),
-                 ("duck", "brown"): ("brown", "green-headed")}  # fmt: skip
-_SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("big", "large")}
-_CLOTHES = {"man": ("shirt", "sweater"), "boy": ("shirt", "cap", "t-shirt"),
-            "woman": ("dress",), "girl": ("dress",)}  # fmt: skip
-
-_PLACES: dict[str, tuple[str, ...]] = {
-    "field": ("in a field", "on the grass", "in the park", "in a meadow", "on a green lawn"),
-    "beach": ("on the beach", "at the beach", "on the sand by the sea", "by the ocean"),
-    "snow": ("in the snow", "on a snowy day", "in a snowy field", "on snow-covered ground"),
-    "street": ("on the street", "in the city", "on a city street", "in town"),
-    "lake": ("by a lake", "near the water", "at the lake", "beside a lake"),
-    "night": ("at night", "under the moon", "in the dark", "on a starry night"),
-    "desert": ("in the desert", "in a sandy desert", "on dry ground", "near a cactus"),
-    "mountains": ("in the mountains", "near some mountains", "in a valley",
-                  "with mountains in the background"),
-}  # fmt: skip
-
-
-class Words(NamedTuple):
-    """How a relation is put: about its subject, and turned round, about its object."""
-
-    finite: tuple[str, ...]  # "{subject} … {object}"
-    participle: tuple[str, ...]
-    passive: tuple[str, ...] = ()  # "{object} … {subject}"
-    passive_participle: tuple[str, ...] = ()
-    fronted: tuple[str, ...] = ()  # "… {object} {verb} {subject}"
-
-
-_WORDS: dict[str, Words] = {
-    "holding": Words(("is holding", "holds", "has", "is carrying"),
-                     ("holding", "with", "carrying"),
-                     ("is being held by", "is in the hand of"), ("held by", "carried by")),
-    "riding": Words(("is riding", "rides", "is on", "is sitting on"), ("riding", "on", "riding on"),
-                    ("is being ridden by", "is carrying"), ("ridden by", "carrying")),
-    "walking": Words(("is walking", "walks", "is out with"),
-                     ("walking", "out walking", "leading"),
-                     ("is being walked by", "is on a leash held by"), ("walked by", "led by")),
-    "kicking": Words(("is kicking", "kicks", "is playing with"), ("kicking", "playing with"),
-                     ("is being kicked by", "is kicked by"), ("kicked by",)),
-    "in": Words(("is in", "is sailing in", "sits in"), ("in", "sailing in", "sitting in"),
-                ("is carrying",), ("carrying", "with"), ("In",)),
-    "on": Words(("is on", "is sitting on", "sits on", "is resting on"),
-                ("on", "sitting on", "sitting on top of", "perched on"),
-                ("has on it",), (), ("On", "On top of")),
-    "under": Words(("is under", "stands under", "is beneath"),
-                   ("under", "underneath", "in the shade of"),
-                   ("is above", "gives shade to"), ("above", "shading"), ("Under", "Beneath")),
-    "next to": Words(("is next to", "stands beside", "is near"),
-                     ("next to", "beside", "near", "standing next to"),
-                     ("is next to", "is beside"), ("next to", "by"), ("Next to", "Beside")),
-    "behind": Words(("is behind", "stands behind", "is partly hidden by"),
-                    ("behind", "standing behind", "half hidden by"),
-                    ("is in front of",), ("in front of",), ("Behind",)),
-    "in front of": Words(("is in front of", "stands in front of"),
-                         ("in front of", "standing in front of"),
-                         ("is behind",), ("behind",), ("In front of",)),
-    "chasing": Words(("is chasing", "chases", "runs after", "is running after"),
-                     ("chasing", "running after", "following"),
-                     ("is being chased by", "runs away from", "is followed by"),
-                     ("chased by", "running from", "being chased by")),
-    "looking at": Words(("is looking at", "looks at", "watches", "is watching"),
-                        ("looking at", "watching", "staring at", "facing"),
-                        ("is being watched by", "is watched by"), ("watched by",)),
-    "flying over": Words(("is flying over", "flies over", "flies above"),
-                         ("flying over", "flying above", "in the air over"),
-                         ("is below", "is under"), ("below", "beneath"), ("Over", "Above")),
-    "jumping over": Words(("is jumping over", "jumps over", "leaps over"),
-                          ("jumping over", "leaping over", "in the air above"),
-                          ("is being jumped over by",), ("jumped over by",)),
-}  # fmt: skip
+# Clauses that begin like this cannot follow the place.
+_FRONTED = re.compile("(In|On|Under|Beneath|Next|Beside|Behind|Over|Above|There|This|A) ")
 
 
 def write(scene: Scene, seed: str) -> list[str]:
@@ -127,7 +48,7 @@ def plural(noun: str) -> str:
     ('benches', 'little boys', 'sheep')
     """
     head, _, last = noun.rpartition(" ")
-    many = _PLURALS.get(last, last + "s")
+    many = PLURALS.get(last, (last + "s",))[0]
     return f"{head} {many}".strip()
 
 
@@ -161,7 +82,7 @@ class _Writer:
         """Noun phrase of thing `at`: "a small brown dog", later "the dog" or "she"."""
         thing = self.scene.things[at]
         if at in self.named:
-            pronoun = _PRONOUNS.get(thing.kind)
+            pronoun = PRONOUNS.get(thing.kind)
             if subject and pronoun and self.dice.chance(35):
                 return pronoun
             return f"the {self.named[at]}"
@@ -180,9 +101,9 @@ class _Writer:
 
     def _noun(self, thing: Thing) -> str:
         group = KINDS[thing.kind].group
-        if group in _VAGUE and self.dice.chance(7):
-            return self.dice.choice(_VAGUE_PERSON.get(thing.kind, _VAGUE[group]))
-        return self.dice.choice(_NOUNS[thing.kind])
+        if group in VAGUE and self.dice.chance(7):
+            return self.dice.choice(VAGUE_PERSON.get(thing.kind, VAGUE[group]))
+        return self.dice.choice(NOUNS[thing.kind])
 
     def _before(self, thing: Thing, noun: str) -> list[str]:
         """Adjectives: size, colour, hair."""
@@ -199,24 +120,24 @@ class _Writer:
             if thing.colour == "grey" and self.dice.chance(30):
                 words.append("gray")
             else:
-                options = _COLOUR_WORDS.get((thing.kind, thing.colour), (thing.colour,))
+                options = COLOUR_WORDS.get(f"{thing.kind} {thing.colour}", (thing.colour,))
                 words.append(self.dice.choice(options))
         return words
 
     def _size(self, thing: Thing, person: bool) -> str:
         if person:
-            young = thing.kind in _VAGUE_PERSON
+            young = thing.kind in VAGUE_PERSON
             return "young" if young else "tall" if thing.size == "large" else "short"
         if thing.kind == "tree" and thing.size == "large" and self.dice.chance(50):
             return "tall"
-        return self.dice.choice(_SIZE_WORDS[thing.size])
+        return self.dice.choice(SIZE_WORDS[thing.size])
 
     def _after(self, thing: Thing) -> str:
         """What a person wears, and whose hair is dark."""
         if KINDS[thing.kind].group != "people" or self.plain:
             return ""
         if self.dice.chance(58):
-            cloth = self.dice.choice(_CLOTHES[thing.kind])
+            cloth = self.dice.choice(CLOTHES[thing.kind])
             joint = self.dice.weighted(("in", "wearing"), (70, 30))
             if self.dice.chance(12):
                 return f" in {thing.colour}"
@@ -226,7 +147,7 @@ class _Writer:
         return ""
 
     def place(self) -> str:
-        return self.dice.choice(_PLACES[self.scene.background])
+        return self.dice.choice(PLACES[self.scene.background])
 
     # -- sentences -------------------------------------------------------------------------------
 
@@ -246,14 +167,14 @@ class _Writer:
         if not self.dice.chance(percent):
             return clause
         place = self.place()
-        fronted = not place.startswith("with") and clause.split()[0] not in _FRONTS
+        fronted = not place.startswith("with") and not _FRONTED.match(clause)
         if fronted and self.dice.chance(22):
             return f"{place}, {clause[0].lower()}{clause[1:]}"
         return f"{clause} {place}"
 
     def _clause(self, relation: Relation, *, finite: bool = False) -> str:
         """One relation as a clause; `finite` asks for one with a verb and its subject first."""
-        words = _WORDS[relation.name]
+        words = RELATIONS[relation.name]
         subject, object_ = relation.subject, relation.object
         passive = words.passive and self.dice.chance(18)
         if not finite and words.fronted and self.dice.chance(9):
@@ -283,7 +204,7 @@ class _Writer:
         first, second = self.dice.shuffled(self.scene.relations)[:2]
         shared = {first.subject, first.object} & {second.subject, second.object}
         if first.subject == second.subject and self.dice.chance(55):
-            one, two = _WORDS[first.name], _WORDS[second.name]
+            one, two = RELATIONS[first.name], RELATIONS[second.name]
             who = self.name(first.subject)
             text = f"{who} {self.dice.choice(one.participle)} {self.name(first.object)}"
             if self.dice.chance(50):
@@ -295,7 +216,7 @@ class _Writer:
         if first.object == second.subject and self.dice.chance(40):
             clause = self._clause(first, finite=True) if first.name != "on" else ""
             if clause.endswith(self.named.get(first.object, "?")):
-                verb = self.dice.choice(_WORDS[second.name].finite)
+                verb = self.dice.choice(RELATIONS[second.name].finite)
                 return f"{clause} that {verb} {self.name(second.object)}"
             self.named.clear()
         joint = self.dice.choice((" while ", " and ", ", and ", " as "))
@@ -320,7 +241,7 @@ class _Writer:
             else:
                 count = len(ats) + (1 if self.dice.chance(12) else 0)
                 noun = {"people": "people", "animals": "animals"}.get(label) or plural(label)
-                some = self.dice.weighted((_COUNTS[min(count, 4)], "some", "several"), (80, 12, 8))
+                some = self.dice.weighted((COUNTS[min(count, 4)], "some", "several"), (80, 12, 8))
                 phrases.append(f"{some} {noun}")
         if len(phrases) < 2:
             return self._set_in_place(phrases[0], 100) if phrases else self.one_thing()
@@ -340,7 +261,3 @@ class _Writer:
         else:
             verb = ""
         return f"{name}{verb} {place}"
-
-
-_FRONTS = {"In", "On", "Under", "Beneath", "Next", "Beside", "Behind", "Over", "Above", "There",
-           "This", "A"}  # fmt: skip

@@ -34,9 +34,16 @@ def draw_scene(scene: Scene, seed: str) -> Image.Image:
 def _background(name: str, horizon: int, dice: Dice) -> Image.Image:
     size = CANVAS * FINE
     sky = {"night": (24, 30, 72), "snow": (206, 222, 236), "desert": (250, 214, 150)}
-    ground = {"field": (126, 194, 92), "beach": (240, 216, 158), "snow": (240, 246, 252),
-              "street": (176, 172, 168), "lake": (138, 196, 100), "night": (52, 98, 80),
-              "desert": (226, 176, 104), "mountains": (150, 200, 110)}  # fmt: skip
+    ground = {
+        "field": (126, 194, 92),
+        "beach": (240, 216, 158),
+        "snow": (240, 246, 252),
+        "street": (176, 172, 168),
+        "lake": (138, 196, 100),
+        "night": (52, 98, 80),
+        "desert": (226, 176, 104),
+        "mountains": (150, 200, 110),
+    }
     picture = Image.new("RGB", (size, size), sky.get(name, (158, 210, 246)))
     draw = ImageDraw.Draw(picture)
 
@@ -96,8 +103,13 @@ def _background(name: str, horizon: int, dice: Dice) -> Image.Image:
             draw.line((x, y, x + 18, y), fill=shade(ground[name], 88), width=3)
     if name == "desert":
         x = dice.choice((14, size - 40))
-        for box in ((10, -34, 20, 16), (0, -20, 6, -4), (0, -6, 14, 2), (24, -26, 30, -8),
-                    (16, -10, 30, -2)):  # fmt: skip
+        for box in (
+            (10, -34, 20, 16),
+            (0, -20, 6, -4),
+            (0, -6, 14, 2),
+            (24, -26, 30, -8),
+            (16, -10, 30, -2),
+        ):
             cactus = (x + box[0], horizon + box[1], x + box[2], horizon + box[3])
             draw.rectangle(cactus, fill=(72, 140, 80))
     if name == "snow":

@@ -148,9 +148,14 @@ def _new(kind: str, scene: Scene, dice: Dice) -> Thing:
 
 
 def _placed(
-    relation: str, actor: Thing, target: Thing, actor_new: bool, target_new: bool, scene: Scene,
+    relation: str,
+    actor: Thing,
+    target: Thing,
+    actor_new: bool,
+    target_new: bool,
+    scene: Scene,
     dice: Dice,
-) -> tuple[Thing, Thing] | None:  # fmt: skip
+) -> tuple[Thing, Thing] | None:
     """Subject and object put where their relation can be seen; only a new thing is moved."""
     if relation == "in" and scene.background not in ("lake", "beach"):
         return None
@@ -158,8 +163,13 @@ def _placed(
     ahead, back = ("left", "right") if side > 0 else ("right", "left")
     if not actor_new and relation in ("holding", "walking", "kicking"):
         side, ahead = (-1, "right") if actor.facing == "right" else (1, "left")
-    poses = {"riding": "ride", "chasing": "run", "holding": "hold", "kicking": "kick",
-             "jumping over": "run"}  # fmt: skip
+    poses = {
+        "riding": "ride",
+        "chasing": "run",
+        "holding": "hold",
+        "kicking": "kick",
+        "jumping over": "run",
+    }
     pose = poses.get(relation, actor.pose)
     if relation == "on":
         pose = "sit"

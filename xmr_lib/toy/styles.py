@@ -13,6 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageFilter
 
+from xmr_lib.toy.words import table
+
 STYLES = ("plain", "sketch")
 
 # Strengths of a sketch. VSE++ trained on plain scenes keeps about a third of its rsum on these; the
@@ -25,23 +27,19 @@ _FRONTED = re.compile(
     r"^((?:next to|beside|behind|in|in front of|on|under|beneath|over|above) [^,]*?) (?:there )?is "
 )
 _DROPPED = re.compile(r"\b(?:a|an|the|one|some|is|are|being|there) ")
-# Another writer's words (those after the first gap are in no plain caption), and the present tense.
-_REWORDED = {
-    "beside": "by", "next to": "by", "near": "close to", "in front of": "before", "grey": "gray",
-    "someone": "person", "lady": "woman", "kid": "child", "on top of": "on", "underneath": "under",
-
-    "small": "wee", "little": "wee", "tiny": "wee", "big": "huge", "large": "huge",
-    "automobile": "auto", "bicycle": "cycle", "bike": "cycle", "sailboat": "yacht",
-    "airplane": "jet", "cottage": "cabin", "puppy": "pup", "kitten": "kitty",
-    "guy": "fellow", "gentleman": "fellow", "sweater": "jumper",
-
-    "wearing": "in", "holding": "holds", "carrying": "carries", "riding": "rides",
-    "out walking": "walks", "walking": "walks", "leading": "leads", "kicking": "kicks",
-    "playing": "plays", "sailing": "sails", "sitting": "sits", "resting": "rests",
-    "standing": "stands", "shading": "shades", "chasing": "chases", "running": "runs",
-    "following": "follows", "looking": "looks", "watching": "watches", "staring": "stares",
-    "facing": "faces", "flying": "flies", "jumping": "jumps", "leaping": "leaps",
-}  # fmt: skip
+# The sketch's words, first with the words of plain captions that they stand for.
+_WORDS = table("""
+    by: beside, next to; close to: near; before: in front of; gray: grey; person: someone;
+    woman: lady; child: kid; on: on top of; under: underneath; wee: small, little, tiny; huge:
+    big, large; auto: automobile; cycle: bicycle, bike; yacht: sailboat; jet: airplane; cabin:
+    cottage; pup: puppy; kitty: kitten; fellow: guy, gentleman; jumper: sweater; in: wearing;
+    holds: holding; carries: carrying; rides: riding; walks: out walking, walking; leads:
+    leading; kicks: kicking; plays: playing; sails: sailing; sits: sitting; rests: resting;
+    stands: standing; shades: shading; chases: chasing; runs: running; follows: following;
+    looks: looking; watches: watching; stares: staring; faces: facing; flies: flying; jumps:
+    jumping; leaps: leaping
+""")
+_REWORDED = {plain: word for word, plains in _WORDS.items() for plain in plains}
 _REWORD = re.compile(r"\b(" + "|".join(_REWORDED) + r")\b")
 
 

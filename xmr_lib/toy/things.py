@@ -24,7 +24,7 @@ from xmr_lib.toy.pen import (
     hair_of,
     shade,
 )
-from xmr_lib.toy.scene import Thing
+from xmr_lib.toy.scene import PEOPLE, Thing
 
 
 def _legs(p: Pen, near: RGB, running: bool, top: int, xs: tuple[int, int], width: int) -> None:
@@ -364,12 +364,12 @@ def _house(p: Pen, c: RGB, t: Thing) -> None:
 
 
 _DRAW: dict[str, Callable[[Pen, RGB, Thing], None]] = {
-    "man": _person, "woman": _person, "boy": _person, "girl": _person, "dog": _dog, "cat": _cat,
-    "horse": _horse, "cow": _cow, "sheep": _sheep, "duck": _duck, "bird": _bird, "car": _car,
-    "bus": _bus, "bicycle": _bicycle, "boat": _boat, "plane": _plane, "kite": _kite,
-    "balloon": _balloon, "ball": _ball, "umbrella": _umbrella, "flower": _flower,
-    "bench": _bench, "tree": _tree, "house": _house,
-}  # fmt: skip
+    **dict.fromkeys(PEOPLE, _person),
+    **{"dog": _dog, "cat": _cat, "horse": _horse, "cow": _cow, "sheep": _sheep, "duck": _duck},
+    **{"bird": _bird, "car": _car, "bus": _bus, "bicycle": _bicycle, "boat": _boat},
+    **{"plane": _plane, "kite": _kite, "balloon": _balloon, "ball": _ball, "tree": _tree},
+    **{"umbrella": _umbrella, "flower": _flower, "bench": _bench, "house": _house},
+}
 
 
 def draw_thing(thing: Thing) -> Image.Image:
