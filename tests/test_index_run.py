@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 import subprocess
 import sys
@@ -388,23 +387,26 @@ def test_unknown_words_are_named(run, capsys):
     assert "never learnt: zebra, quagga, xylophone." in text and "answers mean nothing" in text
 
 
-def test_answers_come_before_the_picture_and_whatever_can_be_drawn(photos, capsys, tmp_path):
-    odd = tmp_path / "it costs $5 or $x^$.jpg"
-    picture(odd)
+def test_answers_come_first_and_anything_can_be_drawn(photos, capsys, tmp_path, monkeypatch):
+    odd = picture(tmp_path / "it costs $5 or $x^$.jpg")
     text = said(capsys, photos.folder, "caption $\\frac$ \x1b[31m", "--k", "13", "--add", odd)
     assert odd.name in text and "\x1b" not in text
-    lines = text.splitlines()
-    assert lines[-1].startswith("Picture: ") and Path(lines[-1][9:]).is_file()
-    first = photos.data.image_files[0]
-    hidden = first.with_suffix(".hidden")
-    said(capsys, photos.folder, "caption", "--remove", odd.name)
-    try:
-        first.write_bytes(b"broken since it was encoded")
-        os.utime(first, ns=(0, 0))
-        runs.load  # noqa: B018
-    finally:
-        hidden.unlink(missing_ok=True)
-        picture(first, seed=0)
+    assert Path(text.splitlines()[-1].removeprefix("Picture: ")).is_file()
+
+    def unreadable(path):
+        raise DataError(f"{path}: cannot be decoded")
+
+    monkeypatch.setattr("xmr_lib.figures.open_image", unreadable)
+    text = said(capsys, photos.folder, "caption", "--remove", odd.name)
+    assert "Searched 12 images" in text and "Picture: " in text
+
+    def full(*_):
+        raise DataError("No space left")
+
+    monkeypatch.setattr("xmr_lib.figures.save", full)
+    with pytest.raises(SystemExit):
+        said(capsys, photos.folder, "caption")
+    assert "Searched 12 images" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

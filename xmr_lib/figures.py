@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import io
-import os
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from xmr_lib.data.images import open_image
+from xmr_lib.errors import DataError
+from xmr_lib.files import atomic
 from xmr_lib.retrieval import Hit
 
 # Okabe and Ito's palette, told apart with every kind of colour vision.
@@ -77,12 +78,9 @@ def save(figure: Figure, path: str | Path) -> Path:
     The date is left out, so that the same picture is the same file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A kill in between must not leave half a picture under the final name.
-    partial = path.with_name(f".{path.stem}.part{path.suffix}")
     metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(path.suffix, {})
-    figure.savefig(partial, metadata=metadata)
-    os.replace(partial, path)
+    with atomic(path) as temporary:
+        figure.savefig(temporary, metadata=metadata)
     return path
 
 
@@ -135,7 +133,7 @@ def plot_history(
         axes.set_xlabel("epoch")
         axes.xaxis.get_major_locator().set_params(integer=True)
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)
     return figure
 
 
@@ -164,7 +162,7 @@ def plot_retrieved_images(
         for axes in places[len(row) :]:
             axes.axis("off")
         for rank, (axes, hit) in enumerate(zip(places, row, strict=False), start=1):
-            _draw_image(axes, open_image(hit.image_file), _mark(hit, known))
+            _draw_image(axes, hit.image_file, _mark(hit, known))
             axes.set_title(_label(rank, hit, known), fontsize=9, color=_colour(hit, known))
     return figure
 
@@ -184,7 +182,7 @@ def plot_retrieved_captions(
     heights = [0.34 + 0.19 * line.count("\n") for line in lines]
     figure = Picture(figsize=(9, max(2.6, 0.3 + sum(heights))), layout="constrained")
     left, listing = figure.subplots(1, 2, width_ratios=(1, 2.3))
-    _draw_image(left, open_image(image) if isinstance(image, (str, Path)) else image, UNKNOWN)
+    _draw_image(left, image, UNKNOWN)
     listing.set(xlim=(0, 1), ylim=(max(2.4, sum(heights)), 0))
     listing.axis("off")
     top = 0.0
@@ -239,7 +237,7 @@ def caption_cards(
                 column + 0.09, row + 0.32, words, va="top", fontsize=8, parse_math=False,
             )  # fmt: skip
     if title:
-        figure.suptitle(title)
+        figure.suptitle(title, parse_math=False)
     return figure
 
 
@@ -313,6 +311,13 @@ def _label(rank: int, hit: Hit, right: Collection[int] | None) -> str:
 
 
 def _draw_image(axes: Axes, image: Any, mark: str) -> None:
+    """Draws a file, PIL image or array; a file that cannot be opened is a grey box."""
+    if isinstance(image, str | Path):
+        try:
+            image = open_image(image)
+        except DataError:
+            axes.text(0.5, 0.5, "no picture", transform=axes.transAxes, ha="center", va="center")
+            image = np.full((3, 4, 3), 200, dtype=np.uint8)
     axes.imshow(image)
     axes.set(xticks=[], yticks=[])
     axes.grid(False)

@@ -123,7 +123,7 @@ def _draw(sentence: str | None, image: Path | None, hits: list, out: Path) -> No
     from xmr_lib import figures
 
     if image is None:
-        figure = figures.plot_retrieved_images(sentence, hits[:50])
+        figure = figures.plot_retrieved_images(harmless(sentence), hits[:50])
     else:
         figure = figures.plot_retrieved_captions(image, hits[:50])
     print(f"Picture: {figures.save(figure, out)}")
