@@ -25,7 +25,7 @@ from xmr_lib.losses import triplet_loss
 from xmr_lib.similarity import Encoded, Parts
 
 SIZES = {"word_dim": 8, "rnn_dim": 12, "joint_dim": 12, "vocabulary_threshold": 1}
-TREES = {"node_dim": 4, "concept_hidden": 7}
+TREES = {"node_dim": 4, "concept_hidden": 7, "attention_dropout": 0.0, "word_dropout": 0.0}
 # What is trained, by the names of the tests; the batch is odd, so that shares differ in size.
 CASES = {
     "VSE++": ("VSE++", {}),

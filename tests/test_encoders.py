@@ -4,14 +4,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from xmr_lib.encoders.image import ImageEncoder, RegionEncoder, rich_image_features
 from xmr_lib.encoders.text import (
     TextEncoder,
     WordEncoder,
     WordStates,
+    gru_states,
     pool_words,
     rich_text_features,
+    word_mask,
 )
 from xmr_lib.models import DualConfig, ScanConfig
 from xmr_lib.similarity import Encoded, Parts, l2norm
@@ -345,3 +348,19 @@ def test_parts_of_large_sets_are_kept_in_half_precision(monkeypatch):
     assert full.parts.flat.dtype == torch.float32 and half.parts.flat.dtype == torch.float16
     assert half.vectors.dtype == torch.float32
     torch.testing.assert_close(model.score(full, half), model.score(full, full), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_states_are_those_of_a_packed_sequence(bidirectional):
+    torch.manual_seed(0)
+    gru = torch.nn.GRU(3, 4, batch_first=True, bidirectional=bidirectional)
+    words, lengths = torch.randn(5, 6, 3), torch.tensor([6, 1, 3, 2, 6])
+    packed = pack_padded_sequence(words, lengths, batch_first=True, enforce_sorted=False)
+    expected, _ = pad_packed_sequence(gru(packed)[0], batch_first=True)
+    garbage = words.masked_fill(~word_mask(lengths, 6)[..., None], 1e9)
+    found = gru_states(gru, garbage, lengths)
+    torch.testing.assert_close(found, expected)
+    ours, theirs = (
+        torch.autograd.grad(x.square().sum(), gru.weight_hh_l0) for x in (found, expected)
+    )
+    torch.testing.assert_close(ours, theirs)

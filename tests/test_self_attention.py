@@ -9,14 +9,19 @@ import pytest
 import torch
 
 from xmr_lib.encoders.attention import (
+    InstanceAttention,
     InstanceImageEncoder,
+    LearnedAttention,
+    PlaceNorm,
     attended,
     attention_weights,
     mean_part,
     self_attention,
 )
 from xmr_lib.encoders.text import WordStates, mean_of_directions
+from xmr_lib.errors import DataError
 from xmr_lib.models import SmfeaConfig
+from xmr_lib.similarity import l2norm
 
 TWO = torch.tensor([[[1.0, 0.0], [0.0, 3.0], [99.0, 99.0]]])  # two parts and garbage
 SMALL = {"rnn_dim": 4, "joint_dim": 4}
@@ -68,7 +73,7 @@ def test_equation_4_is_the_mean_of_both_directions():
 def test_regions_are_mapped_before_or_after_they_are_attended_to():
     torch.manual_seed(0)
     regions, counts = torch.randn(2, 3, 5), torch.tensor([3, 2])
-    config = SmfeaConfig(attention_scale="printed", **SMALL)
+    config = SmfeaConfig(unit_parts=False, learned_attention=False, **SMALL)
     mapped = InstanceImageEncoder(5, config)
     raw = InstanceImageEncoder(5, replace(config, attend_raw=True))
     raw.load_state_dict(mapped.state_dict())
@@ -90,7 +95,7 @@ def test_gradients_in_float64():
 
 def test_images_do_not_depend_on_their_neighbours():
     torch.manual_seed(0)
-    encoder = InstanceImageEncoder(5, SmfeaConfig(standardise=True, **SMALL))
+    encoder = InstanceImageEncoder(5, SmfeaConfig(standardise=True, **SMALL)).eval()
     encoder.fit_standardisation(torch.randn(50, 5) * 3 + 1)
     regions, counts = torch.randn(4, 6, 5), torch.tensor([6, 1, 3, 2])
     together = encoder(regions, counts)[0]
@@ -108,3 +113,98 @@ def test_scaled_products_keep_the_softmax_soft():
     everything = torch.ones(8, 6, dtype=torch.bool)
     printed, scaled = (self_attention(large, everything, how)[1].amax(1) for how in (False, True))
     assert printed.min() > 0.99 and scaled.max() < 0.9
+
+
+def test_regions_and_words_get_length_one_before_eq_1():
+    plain, unit = (
+        InstanceAttention(SmfeaConfig(learned_attention=False, unit_parts=unit, **SMALL))
+        for unit in (False, True)
+    )
+    torch.testing.assert_close(plain(TWO, MASK)[0], self_attention(TWO, MASK)[0])
+    ones = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [7.0, 7.0]]])
+    torch.testing.assert_close(unit(TWO, MASK)[0], self_attention(ones, MASK)[0])
+
+
+def learned(places: int | None = None, dropout: float = 0.0) -> LearnedAttention:
+    torch.manual_seed(0)
+    model = LearnedAttention(4, dropout, places)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.normal_()
+    return model
+
+
+def cvse_attention(model: LearnedAttention, parts: torch.Tensor, image: bool) -> torch.Tensor:
+    """CVSE's attention of unpadded parts `(n, k, d)` written down plainly, without dropout."""
+    query = parts.sum(1) / parts.shape[1]
+    each = parts @ model.part.weight.T + model.part.bias
+    if image:
+        places = torch.nn.BatchNorm1d(parts.shape[1]).to(parts)  # channels are the places
+        names = ("weight", "bias", "running_mean", "running_var")
+        state = {name: getattr(model.part_norm, name)[: parts.shape[1]] for name in names}
+        places.load_state_dict(state, strict=False)
+        each = places.train(model.training)(each)
+        mean = query @ model.query.weight.T + model.query.bias
+        spread = mean.var(0, correction=0) if model.training else model.query_norm.running_var
+        middle = mean.mean(0) if model.training else model.query_norm.running_mean
+        mean = (mean - middle) / (spread + 1e-5) ** 0.5
+        mean = mean * model.query_norm.weight + model.query_norm.bias
+    else:
+        query = query / query.norm(dim=1, keepdim=True)
+        mean = query @ model.query.weight.T + model.query.bias
+    weights = []
+    for k in range(parts.shape[1]):
+        product = torch.tanh(each[:, k]) * torch.tanh(mean)
+        weights.append((product * model.score.weight[0]).sum(1) + model.score.bias)
+    return torch.stack(weights, dim=1).exp() / torch.stack(weights, dim=1).exp().sum(1)[:, None]
+
+
+@pytest.mark.parametrize("image", [False, True])
+@pytest.mark.parametrize("training", [False, True])
+def test_learned_attention_is_that_of_cvse(image, training):
+    model = learned(7 if image else None).double().train(training)
+    parts = l2norm(torch.randn(5, 3, 4, dtype=torch.float64))
+    expected = cvse_attention(model, parts, image)
+    everything = torch.ones(5, 3, dtype=torch.bool)
+    torch.testing.assert_close(model(parts, everything), expected)
+    padded = torch.cat([parts, torch.full((5, 2, 4), torch.nan)], dim=1)
+    mask = torch.tensor([True] * 3 + [False] * 2).expand(5, 5)
+    weights = model(padded, mask)
+    torch.testing.assert_close(weights[:, :3], expected)
+    assert (weights[:, 3:] == 0).all()
+
+
+def test_places_are_normalised_as_by_pytorch_and_padding_does_not_count():
+    torch.manual_seed(0)
+    parts = torch.randn(6, 3, 4)
+    ours, theirs = PlaceNorm(3), torch.nn.BatchNorm1d(3)
+    mask = torch.ones(6, 3, dtype=torch.bool)
+    for _ in range(2):
+        torch.testing.assert_close(ours(parts, mask), theirs(parts))
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+    torch.testing.assert_close(ours.running_mean, theirs.running_mean)
+    mask[2:, 2] = False  # two images have a third region
+    mask[:, 1] = False  # nobody has a second
+    before = ours.running_mean.clone()
+    found = ours(parts, mask)
+    third = parts[:2, 2]
+    by_hand = (third - third.mean()) / (third.var(correction=0) + 1e-5) ** 0.5
+    torch.testing.assert_close(found[:2, 2], by_hand)
+    assert ours.running_mean[1] == before[1] and torch.isfinite(ours.running_var).all()
+    with pytest.raises(DataError, match="3 regions apart"):
+        ours(torch.zeros(1, 4, 4), torch.ones(1, 4, dtype=torch.bool))
+
+
+def test_learned_attention_at_its_edges():
+    attention = InstanceAttention(SmfeaConfig(**SMALL), places=5).train()
+    one = torch.randn(1, 2, 4)  # one image is no batch, and still trains
+    vector, weights = attention(one, torch.ones(1, 2, dtype=torch.bool))
+    vector.sum().backward()
+    torch.testing.assert_close(vector.norm(dim=1), torch.ones(1))
+    alone = attention(one[:, :1], torch.ones(1, 1, dtype=torch.bool))
+    torch.testing.assert_close(alone[0], l2norm(one[:, 0]))
+    zero, weights = attention.eval()(torch.zeros(2, 3, 4), torch.ones(2, 3, dtype=torch.bool))
+    assert (zero == 0).all() and torch.isfinite(weights).all()
+    dropped = learned(dropout=0.4).train()
+    parts, everything = torch.randn(2, 3, 4), torch.ones(2, 3, dtype=torch.bool)
+    assert not torch.equal(dropped(parts, everything), dropped(parts, everything))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
-from xmr_lib import models, recipes
+from xmr_lib import models, recipes, training
 from xmr_lib.data.batches import Batch
 from xmr_lib.errors import DataError
 from xmr_lib.language.categories import Categories
@@ -19,6 +20,7 @@ from xmr_lib.models.structured import fuse
 from xmr_lib.similarity import l2norm
 
 TINY = {"word_dim": 6, "rnn_dim": 8, "joint_dim": 8, "node_dim": 4, "concept_hidden": 7}
+TINY |= {"attention_dropout": 0.0, "word_dropout": 0.0}  # of CVSE
 N_WORDS, REGION_DIM, B = 20, 5, 6
 CATEGORIES = Categories(("dog", "ball", "red car"), ("play with", "on"))
 
@@ -91,7 +93,8 @@ def test_every_row_trains_one_step_and_encodes(name):
 
 
 def test_equation_20_adds_up_its_named_parts():
-    model, data = made(ce_weight=0.5, kl_weight=3.0), batch()
+    weights = {"rank_weights": (1.0, 2.0, 0.25), "tree_rank_weight": 0.5}
+    model, data = made(ce_weight=0.5, kl_weight=3.0, **weights), batch()
     parts = model.loss(data)
     image, caption = model.image_views(data), model.caption_views(data)
     scores = l2norm(image.fused) @ l2norm(caption.fused).T
@@ -100,10 +103,18 @@ def test_equation_20_adds_up_its_named_parts():
     ce = sum(node_cross_entropy(s.fragments, s.relations, data.nodes) for s in sides).mean()
     kl = node_divergence(*sides).sum(1).mean()
     expected = {"L_img": rank["L_img"], "L_sent": rank["L_sent"], "L_CE": ce, "D_KL": kl}
+    for name, part, negatives in (
+        ("L_instance", "instance", "hardest"),
+        ("L_tree", "embedding", "all"),
+        ("L_consensus", "concepts", "all"),
+    ):
+        alone = l2norm(getattr(image, part)) @ l2norm(getattr(caption, part)).T
+        expected[name] = sum(triplet_loss(alone, 0.2, negatives, data.same_image).values())
     assert set(parts) == {"loss", *expected}
     for name, value in expected.items():
         torch.testing.assert_close(parts[name], value)
     whole = rank["L_img"] + rank["L_sent"] + 0.5 * ce + 3 * kl
+    whole += 2 * expected["L_instance"] + 0.5 * expected["L_tree"] + 0.25 * expected["L_consensus"]
     torch.testing.assert_close(parts["loss"], whole)
     summed = made(node_reduction="sum").loss(data)
     torch.testing.assert_close(summed["L_CE"], B * ce)
@@ -111,9 +122,12 @@ def test_equation_20_adds_up_its_named_parts():
 
 def test_each_part_can_be_switched_off():
     named = {name: set(made(name).loss(batch())) - {"loss", "L_img", "L_sent"} for name in ROWS}
-    assert named["SMFEA"] == {"L_CE", "D_KL"} == named["SMFEA [1.0, 0.0, 0.0]"]
-    assert named["SMFEA w/o D_KL"] == {"L_CE"} and named["SMFEA w/o L_CE"] == {"D_KL"}
-    assert named["SMFEA w/o trees"] == set()
+    alone = {"L_instance", "L_tree", "L_consensus"}
+    assert named["SMFEA"] == {"L_CE", "D_KL"} | alone
+    assert named["SMFEA w/o D_KL"] == {"L_CE"} | alone
+    assert named["SMFEA w/o L_CE"] == {"D_KL"} | alone
+    assert named["SMFEA [1.0, 0.0, 0.0]"] == {"L_CE", "D_KL", "L_instance"}  # betas of 0: no loss
+    assert named["SMFEA w/o trees"] == {"L_instance", "L_consensus"}
     assert named["CVSE"] == {"L_instance", "L_consensus", "KL_concepts"}
     assert made("SMFEA w/o trees").image_tree is None
     assert made("SMFEA [0.6, 0.4, 0.0]").consensus is None
@@ -184,21 +198,21 @@ def test_null_as_a_category_of_its_own():
 
 def test_options_change_what_they_say():
     data = batch()
-    plain = made()
+    plain = made(learned_attention=False)
     state = plain.state_dict()
     for option in (
         {"residual_text": True}, {"cell": "child_sum"}, {"fusion": "printed"},
-        {"attend_raw": True}, {"attention_scale": "printed"}, {"concept_ratio": 0.9},
+        {"attention_scale": "sqrt"}, {"concept_ratio": 0.9}, {"unit_parts": False},
+        {"centred_concepts": False},
     ):  # fmt: skip
-        other = made(**option)
+        other = made(learned_attention=False, **option)
         other.load_state_dict(state)
         same = [
             torch.equal(getattr(plain, how)(data).fused, getattr(other, how)(data).fused)
             for how in ("image_views", "caption_views")
         ]
         text_only = option.keys() & {"residual_text", "concept_ratio"}
-        image_only = option.keys() & {"attend_raw"}
-        assert same == [bool(text_only), bool(image_only)], option
+        assert same == [bool(text_only), False], option
 
 
 def test_what_is_missing_is_said():
@@ -236,3 +250,21 @@ def test_a_sharp_attention_over_concepts_keeps_cvse_finite():
     loss.backward()
     assert torch.isfinite(loss)
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+def test_both_trees_share_what_is_printed_without_a_side(tmp_path):
+    shared, apart = made(), made(shared_trees=False)
+    for name in ("inputs", "classifier", "embed"):
+        assert getattr(shared.image_tree, name) is getattr(shared.text_tree, name)
+        assert getattr(apart.image_tree, name) is not getattr(apart.text_tree, name)
+    assert shared.image_tree.structure is not shared.text_tree.structure
+    saved = {name for name in shared.state_dict() if name.startswith("text_tree")}
+    assert all(name.startswith("text_tree.structure") for name in saved)
+    training.save_weights(shared, tmp_path / "weights.safetensors")
+    again = made()
+    training.load_weights(again, tmp_path / "weights.safetensors")
+    data = batch()
+    expected = shared.eval().encode_captions(data).vectors
+    torch.testing.assert_close(again.eval().encode_captions(data).vectors, expected)
+    copied = deepcopy(shared)
+    assert copied.text_tree.embed is copied.image_tree.embed is not shared.image_tree.embed

@@ -20,6 +20,7 @@ Several = Annotated[int, 2, math.inf]  # a count of at least two
 MaybeNone = Annotated[int, 0, math.inf]  # a count that may be 0
 Weight = Annotated[float, 0, math.inf]  # a number that may be 0
 Share = Annotated[float, 0, 1]
+Dropout = Annotated[float, 0, 0.99]  # a rate; 1 would leave nothing
 Margin = Annotated[float, 5e-324, 100]  # above 0; scores differ by a few units at most
 
 

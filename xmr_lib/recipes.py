@@ -25,6 +25,7 @@ from xmr_lib.models import DualConfig, ModelConfig, ScanConfig, SmfeaConfig
 from xmr_lib.models.base import SCALES
 from xmr_lib.models.cross import SCALES as SCAN_SCALES
 from xmr_lib.models.structured import SCALES as SMFEA_SCALES
+from xmr_lib.models.structured import TREE_WEIGHTS
 from xmr_lib.training import SCHEDULES, TrainingConfig
 
 RERANK = "-rerank"
@@ -41,10 +42,21 @@ _OF_OTHERS: dict[str, Any] = {
     "betas": (1.0, 0.0, 0.0),
     "ce_weight": 0.0,
     "kl_weight": 0.0,
+    "attention_scale": "sqrt",
+    "rank_weights": (1.0, 0.0, 0.0),
 }
 # Fields that runs of earlier versions do not name, and what those runs did. A new field, or a new
 # meaning, must stand here, or old runs are read with today's default.
-_BEFORE: dict[str, Any] = {}
+_BEFORE: dict[str, Any] = {
+    "unit_parts": False,
+    "learned_attention": False,
+    "attention_dropout": 0.0,
+    "word_dropout": 0.0,
+    "shared_trees": False,
+    "tree_rank_weight": 0.0,
+    "part_negatives": "hardest",
+    "centred_concepts": False,
+}
 
 
 @dataclass(frozen=True)
@@ -149,7 +161,7 @@ _DUAL: dict[str, dict[str, Any]] = {
     "Order++": _VSEPP | {"similarity": "order", "margin": 0.05},
     "Order0": _VSEPP | {"similarity": "order", "margin": 0.05, "negatives": "all"},
 }
-_NO_TREES = {"structure": None, "betas": (0.6, 0.0, 0.4), "ce_weight": 0.0, "kl_weight": 0.0}
+_NO_TREES = {"structure": None, "betas": (0.6, 0.0, 0.4)} | dict.fromkeys(TREE_WEIGHTS, 0.0)
 _SMFEA: dict[str, dict[str, Any]] = {
     "SMFEA": {},
     "SMFEA w/o trees": _NO_TREES,
@@ -158,9 +170,11 @@ _SMFEA: dict[str, dict[str, Any]] = {
     "SMFEA chain-based": {"structure": "chain"},
     "SMFEA linear-based": {"structure": "linear"},
     f"SMFEA {TRANSDUCTIVE}": {"transductive_labels": True},
-    # After CVSE's code: three triplet losses and the concepts' divergence, fused .85 : .15.
+    # After CVSE's code: three ranking losses with hardest negatives, the concepts' divergence
+    # (text || image), dropout 0.4, fused .85 : .15.
     "CVSE": _NO_TREES
-    | {"betas": (0.85, 0.0, 0.15), "rank_weights": (3.0, 5.0, 1.0), "concept_kl_weight": 2.0},
+    | {"betas": (0.85, 0.0, 0.15), "rank_weights": (3.0, 5.0, 1.0), "concept_kl_weight": 2.0}
+    | {"part_negatives": "hardest", "attention_dropout": 0.4, "word_dropout": 0.4},
 }
 _RFE_GRAMMAR = re.compile(
     r"avg-(?P<avg>[1-4]+)(?:-max-(?P<max>[1-4]+))?-(?P<rnn>BiGRU|GRU)(?:-emb-(?P<emb>avg|max))?"

@@ -228,11 +228,8 @@ def contributions(run: Run, caption: int, data: CaptionedImages | None = None) -
         (*views[::-1], model.text_tree),
     ):
         towards = l2norm(other.fused)[0] / torch.linalg.vector_norm(own.fused)
-        embedding = own.structured.embedding
-        if own is views[1] and config.residual_text:
-            embedding = embedding + own.instance
         parts = dict(zip(("instance", "tree", "concepts"), config.betas, strict=True))
-        values = {"instance": own.instance, "tree": embedding, "concepts": own.concepts}
+        values = {"instance": own.instance, "tree": own.embedding, "concepts": own.concepts}
         shares, scale = {}, {}
         for name, beta in parts.items():
             if beta:
@@ -244,6 +241,54 @@ def contributions(run: Run, caption: int, data: CaptionedImages | None = None) -
     (image_shares, image_nodes), (caption_shares, caption_nodes) = sides
     score = float(l2norm(views[0].fused)[0] @ l2norm(views[1].fused)[0])
     return Contributions(score, image_shares, caption_shares, image_nodes, caption_nodes)
+
+
+@torch.inference_mode()
+def agreement(run: Run, n: int = 256) -> pd.DataFrame:
+    """Whether an image and its own caption agree, part by part.
+
+    Args:
+        run: A finished run of SMFEA or CVSE.
+        n: How many test images, each with its first caption; all of them where there are fewer.
+
+    Returns:
+        Rows "instance", "tree", "concepts" (those that the model has) and "fused". Columns `own`:
+        mean cosine of an image and its caption; `others`: of an image and another's caption;
+        `rank`: mean place of the own caption among the captions, 1 at best.
+
+    Raises:
+        DataError: The run's model has no such parts.
+    """
+    model = getattr(run, "model", None)
+    if not isinstance(model, StructuredModel):
+        raise DataError(f"{run.name} has no parts: give a run of SMFEA or CVSE.")
+    device = next(model.parameters()).device
+    report, features = run.report, run.features.inputs
+    first = np.unique(report.image_of_caption, return_index=True)[1][:n]
+    images = report.subset(report.image_of_caption[first])
+    tokens = run.vocabulary.encode([report.captions[i] for i in first])
+    model.eval()
+    seen = [model.image_views(batch.to(device)) for batch in image_batches(images, features)]
+    read = [
+        (rows, model.caption_views(batch.to(device))) for rows, batch in caption_batches(tokens)
+    ]
+    order = np.argsort(np.concatenate([rows for rows, _ in read]))
+    found = {}
+    for name in ("instance", "embedding", "concepts", "fused"):
+        if getattr(seen[0], name) is None:
+            continue
+        image, caption = (
+            l2norm(torch.cat([getattr(views, name) for views in side]))
+            for side in (seen, [views for _, views in read])
+        )
+        cosines = (image @ caption[order].T).cpu().numpy()
+        own = cosines.diagonal()
+        found["tree" if name == "embedding" else name] = {
+            "own": own.mean(),
+            "others": (cosines.sum() - own.sum()) / max(1, cosines.size - len(own)),
+            "rank": 1 + (cosines > own[:, None]).sum(1).mean(),
+        }
+    return pd.DataFrame(found).T
 
 
 def best_and_worst(

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from xmr_lib.distributed import Share
+from xmr_lib.encoders.attention import batch_normalised
 from xmr_lib.similarity import l2norm
 
 if TYPE_CHECKING:
@@ -81,21 +82,21 @@ class ConceptAttention(nn.Module):
 
 
 def _mapped(side: nn.Sequential, rows: Tensor, share: Share | None = None) -> Tensor:
-    """`side(rows)`; a single row has no batch, so the running statistics normalise it."""
-    if share is not None:  # a batch of several processes: statistics are those of all its rows
-        for layer in side:
-            whole = isinstance(layer, nn.BatchNorm1d)
-            rows = layer(share.gather(rows))[share.rows] if whole else layer(rows)
-        return rows
-    if len(rows) != 1:
-        return side(rows)
-    for layer in side:
-        if isinstance(layer, nn.BatchNorm1d):
-            known = layer.running_mean, layer.running_var, layer.weight, layer.bias
-            rows = nn.functional.batch_norm(rows, *known, eps=layer.eps)
-        else:
-            rows = layer(rows)
-    return rows
+    linear, norm, tanh = side
+    return tanh(batch_normalised(norm, linear(rows), share))
+
+
+def centred(vectors: Tensor) -> Tensor:
+    """Vectors `(n, d)` without what all of them share: minus their mean, then of length one.
+
+    The graph smooths the concepts until they differ little from their mean. An item's concepts,
+    a weighted mean of theirs, would be nearly the same vector for every item.
+
+    >>> centred(torch.tensor([[1.0, 5.0], [1.0, 3.0]]))
+    tensor([[ 0.,  1.],
+            [ 0., -1.]])
+    """
+    return l2norm(vectors - vectors.mean(0))
 
 
 def mix_labels(scores: Tensor, labels: Tensor, ratio: float) -> Tensor:
@@ -124,7 +125,7 @@ class Consensus(nn.Module):
 
     def __init__(self, vectors: Tensor, adjacency: Tensor, config: SmfeaConfig) -> None:
         super().__init__()
-        self.ratio = config.concept_ratio
+        self.ratio, self.centred = config.concept_ratio, config.centred_concepts
         self.register_buffer("vectors", vectors)
         self.register_buffer("adjacency", adjacency)
         self.graph = ConceptGraph(vectors.shape[1], config.concept_hidden, config.joint_dim)
@@ -133,7 +134,8 @@ class Consensus(nn.Module):
 
     def concepts(self) -> Tensor:
         """All concepts in the joint space, unit vectors `(n_concepts, joint_dim)`."""
-        return self.graph(self.vectors, self.adjacency)
+        concepts = self.graph(self.vectors, self.adjacency)
+        return centred(concepts) if self.centred else concepts
 
     def images(
         self, instance: Tensor, concepts: Tensor, share: Share | None = None
@@ -153,9 +155,10 @@ class Consensus(nn.Module):
 def complete_labels(labels: Tensor, vectors: Tensor, k: int = 5, block: int = 512) -> Tensor:
     """Completes each sentence's concepts by those of its nearest sentences (transductive).
 
-    CVSE does something like it at test time, over the whole test set, so that a sentence's answer
-    depends on the other sentences; how many neighbours, and how they count, is our reading: a
-    sentence keeps its own concepts, and takes those that at least half of its neighbours name.
+    The rule is ours: a sentence keeps its own concepts and takes those that at least half of its
+    neighbours name. CVSE's code completes labels at test time in another way, by the union over
+    neighbours among the sentences and among the images. Both ways a sentence's answer depends on
+    the other sentences of the test.
 
     Args:
         labels: Named concepts `(n, n_concepts)`, of any dtype.

@@ -71,6 +71,45 @@ def rich_text_features(context: Tensor, words: Tensor | None, norm: TextNorm = "
     return torch.cat([l2norm(part) for part in parts], dim=1)
 
 
+def reversed_words(words: Tensor, lengths: Tensor) -> Tensor:
+    """Captions `(n, n_words, …)` read from their last word; padding stays where it is.
+
+    >>> reversed_words(torch.tensor([[[1], [2], [0]]]), torch.tensor([2])).flatten().tolist()
+    [2, 1, 0]
+    """
+    n, width = words.shape[:2]
+    places = torch.arange(width, device=words.device)[None]
+    ends = lengths.to(words.device)[:, None]
+    source = torch.where(places < ends, ends - 1 - places, places)  # (n, width)
+    rows = source + torch.arange(n, device=words.device)[:, None] * width
+    return words.flatten(0, 1).index_select(0, rows.flatten()).view_as(words)
+
+
+def gru_states(gru: nn.GRU, words: Tensor, lengths: Tensor) -> Tensor:
+    """States of a (bi)GRU of one layer at every word, `(n, n_words, directions * rnn_dim)`.
+
+    What stands behind a caption's end is never read, and its states are zero. The result is that
+    of a packed sequence. PyTorch's packed GRU on CPUs writes a gradient of the whole batch for each
+    word, however; padded captions, those of the backward direction reversed, take a third less.
+
+    Args:
+        gru: With `batch_first=True`.
+        words: Word embeddings `(n, n_words, word_dim)`.
+        lengths: Words of each caption `(n,)`.
+    """
+    if words.device.type != "cpu":
+        packed = pack_padded_sequence(words, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return pad_packed_sequence(gru(packed)[0], batch_first=True, total_length=words.shape[1])[0]
+    lengths = lengths.cpu()
+    states, start = [], words.new_zeros(1, len(words), gru.hidden_size)
+    for weights in gru.all_weights:  # of each direction
+        read = reversed_words(words, lengths) if states else words
+        each, _ = torch.gru(read, start, weights, True, 1, 0.0, gru.training, False, True)
+        states.append(reversed_words(each, lengths) if states else each)
+    mask = word_mask(lengths, words.shape[1])[..., None]
+    return torch.cat(states, dim=2).masked_fill(~mask, 0)
+
+
 class EmbeddedWords(nn.Module):
     """Word embeddings and a GRU over them: what the text side of every model begins with."""
 
@@ -100,9 +139,11 @@ class TextEncoder(EmbeddedWords):
             words: Word embeddings `(n, n_words, word_dim)`.
             lengths: Words of each caption `(n,)`; what stands behind them is never read.
         """
-        packed = pack_padded_sequence(words, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        _, final = self.rnn(packed)  # (directions, n, rnn_dim)
-        return final.sum(0)
+        states = gru_states(self.rnn, words, lengths)
+        forward, *backward = states.chunk(1 + self.rnn.bidirectional, dim=2)
+        last = (lengths - 1).to(words.device)[:, None, None].expand(-1, 1, forward.shape[2])
+        final = forward.gather(1, last)[:, 0]  # (n, rnn_dim)
+        return final + backward[0][:, 0] if backward else final
 
     def forward(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Token ids `(n, n_words)` and lengths `(n,)` to unit vectors `(n, joint_dim)`."""
@@ -138,12 +179,9 @@ class WordStates(EmbeddedWords):
 
     def states(self, embedded: Tensor, lengths: Tensor) -> Parts:
         """States from word embeddings `(n, n_words, word_dim)`."""
-        packed = pack_padded_sequence(
-            embedded, lengths.cpu(), batch_first=True, enforce_sorted=False
-        )
-        states, _ = pad_packed_sequence(self.rnn(packed)[0], batch_first=True)
+        states = gru_states(self.rnn, embedded, lengths)
         if self.rnn.bidirectional:
-            states = mean_of_directions(states)  # (n, longest, rnn_dim)
+            states = mean_of_directions(states)  # (n, n_words, rnn_dim)
         return Parts.from_padded(states, lengths)
 
 

@@ -28,8 +28,14 @@ Structure = Literal["tree", "chain", "linear"]
 Cell = Literal["printed", "child_sum"]
 
 # Columns of the places in tensors `(n, 7, …)`, layer by layer, children from left to right.
-LEAVES, MIDDLE, ROOT = [0, 2, 4, 6], [1, 5], [3]
-_IN_ORDER = [0, 4, 1, 6, 2, 5, 3]  # of [leaves, middle, root] laid side by side
+LEAVES, MIDDLE, ROOT, RELATIONS = slice(0, 7, 2), slice(1, 7, 4), slice(3, 4), slice(1, 7, 2)
+SHARED = ("inputs", "classifier", "embed")  # modules that both sides may have in common
+
+
+def _in_order(leaves: Tensor, middle: Tensor, root: Tensor) -> Tensor:
+    """Layers `(n, 4, h)`, `(n, 2, h)` and `(n, 1, h)` as places 1 to 7, `(n, 7, h)`."""
+    (a, b, c, d), (left, right) = leaves.unbind(1), middle.unbind(1)
+    return torch.stack([a, left, b, root[:, 0], c, right, d], dim=1)
 
 
 class NodeInputs(nn.Module):
@@ -139,8 +145,7 @@ class TernaryTree(nn.Module):
         for places in (LEAVES, MIDDLE, ROOT):
             below = self._layer(wx[:, places], below)  # each (n, m, h)
             layers.append(below)
-        states = (torch.cat(kind, dim=1)[:, _IN_ORDER] for kind in zip(*layers, strict=True))
-        hidden, memory, i, f, o = states
+        hidden, memory, i, f, o = (_in_order(*kind) for kind in zip(*layers, strict=True))
         return NodeStates(hidden, memory, i, f, o)
 
     def _layer(self, wx: Tensor, below: tuple[Tensor, ...] | None) -> tuple[Tensor, ...]:
@@ -185,7 +190,7 @@ class LinearTree(nn.Module):
         leaves = wx[:, LEAVES]
         middle = wx[:, MIDDLE] + self.from_children(leaves.unflatten(1, (2, 2)).sum(2))
         root = wx[:, ROOT] + self.from_children(middle.sum(1, keepdim=True))
-        return NodeStates(torch.cat([leaves, middle, root], dim=1)[:, _IN_ORDER])
+        return NodeStates(_in_order(leaves, middle, root))
 
 
 class Chain(nn.Module):
@@ -230,7 +235,7 @@ class NodeClassifier(nn.Module):
         Args:
             labels: Categories of the training captions' trees `(n, 7)`, negative where Null.
         """
-        for layer, columns in ((self.fragments, LEAVES), (self.relations, [1, 3, 5])):
+        for layer, columns in ((self.fragments, LEAVES), (self.relations, RELATIONS)):
             seen = labels[:, columns]
             counts = torch.bincount(seen[seen >= 0], minlength=layer.out_features) + 1.0
             with torch.no_grad():
@@ -242,7 +247,7 @@ class NodeClassifier(nn.Module):
 
     def relation_scores(self, hidden: Tensor) -> Tensor:
         """Log-probabilities of the nodes 2, 4, 6 (SMFEA eq. 13), `(n, 3, n_relations)`."""
-        return self.relations(hidden[:, [1, 3, 5]]).log_softmax(2)
+        return self.relations(hidden[:, RELATIONS]).log_softmax(2)
 
 
 class TreeEmbedding(nn.Module):
@@ -294,17 +299,28 @@ class StructuredEncoder(nn.Module):
         config: The structure, its cell and the sizes.
         n_fragments: Categories of the leaves.
         n_relations: Categories of the other nodes.
+        twin: The other side's encoder, where both share `W^o`, `W_e`, `W_r` and `W_i`: eqs. 5 and
+            12 to 14 print them without a side. What is shared is saved with the twin.
     """
 
-    def __init__(self, config: SmfeaConfig, n_fragments: int, n_relations: int) -> None:
+    def __init__(
+        self,
+        config: SmfeaConfig,
+        n_fragments: int,
+        n_relations: int,
+        twin: StructuredEncoder | None = None,
+    ) -> None:
         super().__init__()
         dim, node_dim = config.joint_dim, config.node_dim
         self.unit_input = config.node_input == "unit"
-        self.inputs = NodeInputs(dim)
         if config.structure == "tree":
             self.structure = TernaryTree(dim, node_dim, config.cell)
         else:
             self.structure = {"chain": Chain, "linear": LinearTree}[config.structure](dim, node_dim)
+        if twin is not None:  # not registered here, so that nothing is saved or trained twice
+            self.__dict__.update({name: getattr(twin, name) for name in SHARED})
+            return
+        self.inputs = NodeInputs(dim)
         self.classifier = NodeClassifier(node_dim, n_fragments, n_relations)
         self.embed = TreeEmbedding(node_dim, dim)
 

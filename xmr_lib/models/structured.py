@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from xmr_lib.configs import Several, Share, Weight
+from xmr_lib.configs import Dropout, Several, Share, Weight
 from xmr_lib.data.batches import Batch
-from xmr_lib.encoders.attention import InstanceImageEncoder, self_attention
+from xmr_lib.encoders.attention import InstanceAttention, InstanceImageEncoder
 from xmr_lib.encoders.consensus import Consensus
 from xmr_lib.encoders.text import WordStates, word_mask
 from xmr_lib.encoders.tree import Cell, Structure, Structured, StructuredEncoder
@@ -24,17 +24,24 @@ from xmr_lib.models import base
 from xmr_lib.models.base import ModelConfig, RetrievalModel
 from xmr_lib.similarity import Encoded, cosine_similarity, l2norm
 
+TREE_WEIGHTS = ("ce_weight", "kl_weight", "tree_rank_weight")  # losses of the trees
+
 
 @dataclass(frozen=True)
 class SmfeaConfig(ModelConfig):
     """What SMFEA and CVSE are made of; the defaults are SMFEA's."""
 
     bidirectional: bool = True
-    # Self-attention over regions and words (SMFEA eqs. 1-3)
-    attention_scale: Literal["sqrt", "printed"] = "sqrt"  # divide products by the root of the size
-    attend_raw: bool = False  # attention looks at regions before they are mapped
+    # Attention over regions and words (SMFEA eqs. 1-3)
+    unit_parts: bool = True  # regions and word states get length one first, as in CVSE's code
+    learned_attention: bool = True  # CVSE's weights in place of eq. 2
+    attention_dropout: Dropout = 0.0  # inside the learned attention; CVSE 0.4
+    attention_scale: Literal["sqrt", "printed"] = "printed"  # of eq. 2; "sqrt" divides products
+    attend_raw: bool = False  # eq. 2 looks at regions before they are mapped
+    word_dropout: Dropout = 0.0  # on word embeddings; CVSE 0.4
     # Trees (SMFEA eqs. 5-14)
     structure: Structure | None = "tree"  # of the seven places (SMFEA Table 7); None: no trees
+    shared_trees: bool = True  # both sides share W^o, W_e, W_r, W_i, which have no side in print
     cell: Cell = "printed"  # "printed" as eq. 10 stands, "child_sum" after Tai et al. 2015
     node_dim: int = 128  # size of a node's hidden state
     node_input: Literal["unit", "printed"] = "unit"  # "unit" scales inputs to entries of size 1
@@ -51,8 +58,11 @@ class SmfeaConfig(ModelConfig):
     ce_weight: Weight = 1.0  # of the nodes' cross-entropy in eq. 20
     kl_weight: Weight = 1.0  # of the divergence between the two trees in eq. 20
     node_reduction: Literal["mean", "sum"] = "mean"  # of both losses, over a batch's pairs
-    rank_weights: tuple[float, float, float] = (1.0, 0.0, 0.0)  # of fused, instance, concepts
+    rank_weights: tuple[float, float, float] = (1.0, 1.0, 0.01)  # of fused, instance, concepts
+    tree_rank_weight: Weight = 0.02  # of trees alone; without its beta no part has a loss
+    part_negatives: Negatives = "all"  # in the ranking losses of trees and of concepts alone
     # Concepts (SMFEA §3.2.3, CVSE)
+    centred_concepts: bool = True  # the concepts' mean is taken off, see `consensus.centred`
     n_concepts: Several = 300  # the most frequent nouns, adjectives and verbs, 7:2:1
     concept_hidden: int = 512  # size of the graph's first layer
     concept_ratio: Share = 0.35  # share of a sentence's own concepts in its attention over them
@@ -64,20 +74,22 @@ class SmfeaConfig(ModelConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._require_state_as_embedding()
-        asked = {"betas": self.betas[1], "ce_weight": self.ce_weight, "kl_weight": self.kl_weight}
+        asked = {"betas": self.betas[1]} | {name: getattr(self, name) for name in TREE_WEIGHTS}
         if self.structure is None and any(asked.values()):
             name = next(name for name, weight in asked.items() if weight)
             raise DataError(f"{name} asks for trees, but there are none: set structure='tree'.")
+        if self.attend_raw and self.learned_attention:
+            raise DataError("attend_raw is about eq. 2: set learned_attention=False.")
 
     @property
     def uses_concepts(self) -> bool:
         """Whether consensus concepts take part in the embedding or in a loss."""
-        return self.betas[2] > 0 or self.rank_weights[2] > 0 or self.concept_kl_weight > 0
+        return self.betas[2] > 0 or self.concept_kl_weight > 0
 
 
 SCALES = {
     "toy": base.SCALES["toy"]
-    | {"epochs": 8, "lr_drop_every": 6, "node_dim": 64, "concept_hidden": 128},
+    | {"lr": 4e-3, "warmup_epochs": 2, "node_dim": 64, "concept_hidden": 128},
     "laptop": base.SCALES["laptop"]
     | {"rnn_dim": 256, "joint_dim": 256, "concept_hidden": 256, "epochs": 6, "lr_drop_every": 4},
     "paper": {},
@@ -120,6 +132,7 @@ class Views:
         instance: `V^D` or `S^D`, `(b, d)`.
         attention: Weights of regions or words that made it, `(b, n_parts)`, zero on padding.
         structured: Tree (or chain) of each item; None where the config has none.
+        embedding: `V^T` or `S^T`, `(b, d)`; None where the config has none.
         concepts: `V^C` or `S^C`, `(b, d)`; None where the config has none.
         concept_weights: Attention over the concepts, `(b, n_concepts)`.
         fused: `V^F` or `S^F`, `(b, d)`.
@@ -128,6 +141,7 @@ class Views:
     instance: Tensor
     attention: Tensor
     structured: Structured | None
+    embedding: Tensor | None
     concepts: Tensor | None
     concept_weights: Tensor | None
     fused: Tensor
@@ -156,13 +170,16 @@ class StructuredModel(RetrievalModel):
         knowledge.require(config)
         self.image = InstanceImageEncoder(region_dim, config)
         self.text = WordStates(vocabulary_size, config)
+        self.word_dropout = nn.Dropout(config.word_dropout)
+        self.word_attention = InstanceAttention(config)
         self.image_tree = self.text_tree = self.consensus = None
         if config.structure:
             extra = int(config.null == "class")  # Null comes last
             sizes = len(knowledge.categories.fragments), len(knowledge.categories.relations)
-            self.image_tree, self.text_tree = (
-                StructuredEncoder(config, *(size + extra for size in sizes)) for _ in range(2)
-            )
+            sizes = [size + extra for size in sizes]
+            self.image_tree = StructuredEncoder(config, *sizes)
+            twin = self.image_tree if config.shared_trees else None
+            self.text_tree = StructuredEncoder(config, *sizes, twin)
         if config.uses_concepts:
             vectors, graph = knowledge.vectors, knowledge.concepts.graph()
             self.consensus = Consensus(
@@ -203,7 +220,7 @@ class StructuredModel(RetrievalModel):
             trees: False leaves trees out that the embedding does not use.
             graph: All concepts in the joint space, where they are known already.
         """
-        instance, attention = self.image(batch.regions, batch.region_counts)
+        instance, attention = self.image(batch.regions, batch.region_counts, batch.share)
         tree = self.image_tree(instance) if self._wanted(trees) else None
         embedding = tree.embedding if tree else None
         concepts = weights = None
@@ -211,13 +228,14 @@ class StructuredModel(RetrievalModel):
             graph = self._graph() if graph is None else graph
             concepts, weights = self.consensus.images(instance, graph, batch.share)
         fused = self._fused(instance, embedding, concepts)
-        return Views(instance, attention, tree, concepts, weights, fused)
+        return Views(instance, attention, tree, embedding, concepts, weights, fused)
 
     def caption_views(self, batch: Batch, trees: bool = True, graph: Tensor | None = None) -> Views:
         """All that the model makes of the batch's captions; arguments as for `image_views`."""
-        words, lengths = self.text(batch.tokens, batch.lengths).padded()
+        embedded = self.word_dropout(self.text.embed(batch.tokens))
+        words, lengths = self.text.states(embedded, batch.lengths).padded()
         mask = word_mask(lengths.to(words.device), words.shape[1])
-        instance, attention = self_attention(words, mask, self.image.scaled)
+        instance, attention = self.word_attention(words, mask)
         tree = self.text_tree(instance) if self._wanted(trees) else None
         embedding = tree.embedding if tree else None
         if tree and self.config.residual_text:
@@ -230,7 +248,7 @@ class StructuredModel(RetrievalModel):
             graph = self._graph() if graph is None else graph
             concepts, weights = self.consensus.captions(instance, labels, graph, batch.share)
         fused = self._fused(instance, embedding, concepts)
-        return Views(instance, attention, tree, concepts, weights, fused)
+        return Views(instance, attention, tree, embedding, concepts, weights, fused)
 
     def _wanted(self, trees: bool) -> bool:
         return self.image_tree is not None and (trees or self.config.betas[1] > 0)
@@ -267,8 +285,8 @@ class StructuredModel(RetrievalModel):
 
         Returns:
             "loss", and of its parts those that the config has, without their weights: "L_img" and
-            "L_sent" (eq. 17), "L_CE" (eq. 18), "D_KL" (eq. 19), and for CVSE "L_instance",
-            "L_consensus" and "KL_concepts".
+            "L_sent" (eq. 17), "L_CE" (eq. 18), "D_KL" (eq. 19), the ranking losses "L_instance",
+            "L_tree" and "L_consensus" of the parts alone, and CVSE's "KL_concepts".
 
         Raises:
             DataError: The config needs categories, and the batch has none.
@@ -280,19 +298,23 @@ class StructuredModel(RetrievalModel):
         )
         config = self.config
 
-        def rank(one: Tensor, other: Tensor) -> dict[str, Tensor]:
+        def rank(one: Tensor, other: Tensor, negatives: Negatives | None) -> dict[str, Tensor]:
             scores = self.batch_scores(Encoded(l2norm(one)), Encoded(l2norm(other)), batch)
             return self.ranking_loss(scores, batch, negatives)
 
-        parts = rank(image.fused, caption.fused)
+        parts = rank(image.fused, caption.fused, negatives)
         fused, instance, concepts = config.rank_weights
         loss = fused * (parts["L_img"] + parts["L_sent"])
-        if instance:
-            parts["L_instance"] = sum(rank(image.instance, caption.instance).values())
-            loss = loss + instance * parts["L_instance"]
-        if concepts:
-            parts["L_consensus"] = sum(rank(image.concepts, caption.concepts).values())
-            loss = loss + concepts * parts["L_consensus"]
+        d, t, c = config.betas
+        of_parts = "all" if negatives == "all" else config.part_negatives
+        for name, weight, one, other, which in (
+            ("L_instance", d and instance, image.instance, caption.instance, negatives),
+            ("L_tree", t and config.tree_rank_weight, image.embedding, caption.embedding, of_parts),
+            ("L_consensus", c and concepts, image.concepts, caption.concepts, of_parts),
+        ):
+            if weight:
+                parts[name] = sum(rank(one, other, which).values())
+                loss = loss + weight * parts[name]
         if config.concept_kl_weight:
             logs = (_log(views.concept_weights) for views in (caption, image))
             each = divergence(*logs)  # text || image, as in CVSE's code; (b,)
