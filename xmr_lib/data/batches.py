@@ -30,10 +30,10 @@ class Batch:
         pixels: The pictures themselves `(b, 3, height, width)`, when the backbone is trained too.
         nodes: Categories of the captions' referral trees `(b, 7)`, negative where Null; only
             SMFEA's training needs them.
-        concepts: Concepts of each caption `(b, n_concepts)`, 0 … 1, in the place of those that
-            its own words name.
-        share: Which pairs of a larger batch these are, when several processes train together;
-            None where this is the whole batch.
+        concepts: Concepts of each caption `(b, n_concepts)`, 0 … 1; None: those that its own
+            words name.
+        share: Which pairs of the whole batch these are, when several processes train together;
+            None: all of them.
     """
 
     images: Tensor
@@ -52,11 +52,11 @@ class Batch:
 
     @property
     def n_pairs(self) -> int:
-        """Pairs of the whole batch, `B`; `b` unless processes share it."""
+        """Pairs of the whole batch, `B`, which is `b` in a single process."""
         return len(self) if self.share is None else self.share.total
 
     def gathered(self, rows: Tensor) -> Tensor:
-        """Something of each pair `(b, …)`, of the whole batch `(B, …)`, with gradients."""
+        """Rows of all processes `(B, …)` from this one's `(b, …)`, with gradients."""
         return rows if self.share is None else self.share.gather(rows)
 
     @property
@@ -102,7 +102,7 @@ class Pairs(Dataset):
         pictures: Gives pixels by image position; takes the place of `features`.
         nodes: Categories of the captions' referral trees `(n_captions, 7)`, for SMFEA.
         process: Number of this process among those that train together.
-        n_processes: How many these are; each fetches its share of a batch only.
+        n_processes: How many train together; each fetches only its share of a batch.
     """
 
     def __init__(
@@ -133,10 +133,8 @@ class Pairs(Dataset):
             seen = fetch(self.features, self.data.rows[images])
         if self.nodes is not None:
             seen["nodes"] = torch.from_numpy(self.nodes[chosen])
-        return Batch(
-            torch.from_numpy(images), torch.from_numpy(tokens), torch.from_numpy(lengths),
-            share=share, **seen,
-        )  # fmt: skip
+        arrays = map(torch.from_numpy, (images, tokens, lengths))
+        return Batch(*arrays, share=share, **seen)
 
     def __getitem__(self, caption: int) -> Batch:
         return self.__getitems__([caption])
@@ -146,9 +144,9 @@ class LengthBatches(Sampler[list[int]]):
     """Shuffled batches of captions that are about equally long.
 
     All captions are shuffled, cut into pools of `pool` batches, sorted by length inside a pool and
-    cut into batches, which are shuffled again: a batch's negatives stay random images, but hardly
-    anything is padded. The order depends on `seed` and the epoch alone, so that a resumed run
-    sees what an uninterrupted one would have seen.
+    cut into batches, which are shuffled again: a batch's negatives are still random images, but
+    there is little padding. The order depends on `seed` and the epoch alone, so that a resumed
+    run sees the same batches as an uninterrupted one.
 
     Args:
         lengths: Words of each caption `(n_captions,)`.

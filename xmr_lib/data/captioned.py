@@ -1,8 +1,8 @@
 """Photographs with captions: any number of captions per image, in named splits.
 
-`load` reads the usual annotation files (see `formats.py`) and finds the image files. The result
-is one small frozen value that everything else takes: features are rows in the order of its images,
-captions carry an explicit index of their image.
+`load` reads annotation files of many kinds (see `formats.py`) and finds the images. The result is
+one small frozen value: rows of features are in the order of its images, and each caption has the
+index of its image.
 """
 
 from __future__ import annotations
@@ -141,25 +141,26 @@ def load(
 ) -> CaptionedImages:
     """Reads images and captions.
 
+    Rows that mean the same image file are joined, whatever they call it (see `file_names.match`).
+
     Args:
         source: "toy" for the drawn scenes, "toy:sketch" for the same in another style (see
-            `xmr_lib.toy.styles`); else an annotation file, or a folder that holds one
-            (or MS-COCO's several `captions_*.json`, which are joined).
-        format: One of `FORMATS`; None: recognised from what lies there.
+            `xmr_lib.toy.styles`); else an annotation file, or a folder with one file for all or
+            for each split, in any of `FORMATS`.
+        format: One of `FORMATS`; None: recognised from the files.
         protocol: Which images are for training, validation and test: "karpathy", "rfe" or None,
-            see `xmr_lib.data.splits.assign_splits`. Files without splits are divided 80/10/10 by
-            the SHA-256 of the file names, without their folders.
-        images: Folder of the images, where they do not lie beside the annotation file or in one
-            of `IMAGE_FOLDERS` there.
+            see `splits.assign_splits`. Where neither the annotations nor lists of names beside
+            them say it, images are divided 80/10/10 by the SHA-256 of their names.
+        images: Folder of the images, if they are neither beside the annotations nor below.
         restval: Count MS-COCO's "restval" images as training images (as all papers since VSE++).
         on_problem: "raise", or "skip" to leave out what cannot be used, with one warning.
         check_images: Also decode every image, to find broken ones before any work starts.
-            Otherwise `extract` finds them.
+            Otherwise the extraction of features finds them.
 
     Raises:
-        DataError: something cannot be read; names file and line, and all problems at once.
-        UnknownNameError: no such format or protocol.
-        MissingDependencyError: a Hugging Face data set, and `datasets` is not installed.
+        DataError: Something cannot be read; names file and line, and all problems at once.
+        UnknownNameError: There is no such format or protocol.
+        MissingDependencyError: A Hugging Face data set, and `datasets` is not installed.
 
     >>> from xmr_lib.data import captioned
     >>> flickr = captioned.load("flickr8k/dataset_flickr8k.json")  # doctest: +SKIP
@@ -176,26 +177,8 @@ def load(
     source = Path(source).expanduser().resolve()
     files, format = find_annotations(source, format)
     parent = Path(os.path.commonpath([f if f.is_dir() else f.parent for f in files]))
-    if images is not None:
-        bases = [Path(images).expanduser().resolve()]
-        if not bases[0].is_dir():
-            raise DataError(f"{bases[0]}: there is no such folder of images.")
-    else:
-        above = parent.parent if parent.name == "annotations" else parent
-        bases = list(dict.fromkeys([parent, above, source if source.is_dir() else above]))
-    rows, problems = [], []
-    for file in files:
-        found = READERS[format](file)
-        if len(files) > 1:  # each is a split; one alone holds all of them
-            place = str(file.relative_to(parent))
-            found.problems = [f"{place}, {problem}" for problem in found.problems]
-            for row in found.rows:
-                row.where = f"{place}, {row.where}"
-                row.split = split_of_file(file) if row.split is None else row.split
-                if images is None and file.parent != parent:
-                    row.image = f"{file.parent.name}/{row.image}"
-        problems += found.problems
-        rows += found.rows
+    name, rows, problems = _read(files, format, parent)
+    bases = _image_folders(source, parent, images)
     names = list(dict.fromkeys(row.image for row in rows))
     paths = dict(zip(names, find_images(names, bases), strict=True))
     if names and not any(paths.values()):
@@ -215,13 +198,42 @@ def load(
     splits = [entry.split for entry in entries.values()]
     bare = [plain_name(entry.image).rpartition("/")[2] for entry in entries.values()]
     return CaptionedImages(
-        found.name,
+        name,
         tuple(entries),
         tuple(caption for entry in entries.values() for caption in entry.captions),
         np.repeat(np.arange(len(entries)), [len(entry.captions) for entry in entries.values()]),
         assign_splits(bare, splits, protocol, restval=restval),
         np.arange(len(entries)),
     )
+
+
+def _read(files: list[Path], format: str, parent: Path) -> tuple[str, list[Row], list[str]]:
+    """The data set's name, the rows of all files, and problems with some of them."""
+    rows, problems = [], []
+    for file in files:
+        found = READERS[format](file)
+        if len(files) > 1:  # each file is a split; a single file holds all splits
+            place = str(file.relative_to(parent))
+            found.problems = [f"{place}, {problem}" for problem in found.problems]
+            for row in found.rows:
+                row.where = f"{place}, {row.where}"
+                row.split = split_of_file(file) if row.split is None else row.split
+                if file.parent != parent:  # image names are relative to their own file
+                    row.image = f"{file.parent.name}/{row.image}"
+        problems += found.problems
+        rows += found.rows
+    return (found.name if file.parent == parent else parent.name), rows, problems
+
+
+def _image_folders(source: Path, parent: Path, images: str | Path | None) -> list[Path]:
+    """Folders to look for images in and below, the likeliest first."""
+    if images is None:
+        above = parent.parent if parent.name == "annotations" else parent
+        return list(dict.fromkeys([parent, above, source if source.is_dir() else above]))
+    folder = Path(images).expanduser().resolve()
+    if not folder.is_dir():
+        raise DataError(f"{folder}: there is no such folder of images.")
+    return [folder]
 
 
 def _join(

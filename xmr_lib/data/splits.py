@@ -26,11 +26,11 @@ def assign_splits(
 
     Args:
         names: File names of all images.
-        given: What the annotation file says of each; None where it says nothing.
+        given: The split of each in the annotations; None: not given.
         protocol: "karpathy": the file's own splits, which it must have (Flickr30K
             29,000/1,014/1,000, MS-COCO 113,287/5,000/5,000 with `restval`). "rfe": RFE's
-            29,783/1,000/1,000 of all images of Flickr30K; which ones is not published, so they are
-            drawn from the seed. None: the file's, or, where it has none, 80/10/10 by
+            29,783/1,000/1,000 of all images of Flickr30K, drawn from the seed, since the list is
+            not published. None: the given splits or, if there are none, 80/10/10 by
             `split_by_name`.
         restval: Count MS-COCO's "restval" images as training images.
         seed: Draws RFE's held-out images.
