@@ -67,6 +67,7 @@ OPTIONAL = {
     "pymilvus": ("pymilvus", "search through a database", '-e ".[search]"'),
     "selenium": ("selenium", "tests in a browser (chromium, chromium-driver)", '-e ".[tests]"'),
     "datasets": ("datasets", "data sets in Hugging Face's format", '-e ".[hub]"'),
+    "budoux": ("budoux", "words of Chinese, Japanese and Thai", '-e ".[languages]"'),
 }
 
 
