@@ -25,7 +25,7 @@ from xmr_lib.language.word_vectors import caption_vectors, load_glove
 if TYPE_CHECKING:
     from xmr_lib.models.structured import SmfeaConfig
 
-VERSION = 4  # to be raised whenever tagging or the choice of concepts changes
+CONCEPTS_VERSION = 4  # to be raised whenever tagging or the choice of concepts changes
 _CATEGORIES, _CONCEPTS, _VECTORS = "categories.json", "concepts.npz", "concept_vectors.npy"
 
 
@@ -60,13 +60,12 @@ class Knowledge:
         Raises:
             DataError: A backend or a file that the recipe names cannot be used.
         """
-        found = cls()
+        categories = None
         if config.structure:
             trees = trees_of(captions, config.tagger, config.parser)
             categories = Categories.build(trees, config.n_fragments, config.n_relations)
-            found = cls(categories)
         if not config.uses_concepts:
-            return found
+            return cls(categories)
         if config.concept_files:
             concepts, vectors = load_peer_concepts(Path(config.concept_files).expanduser())
         else:
@@ -74,7 +73,7 @@ class Knowledge:
             vectors = caption_vectors(captions, concepts.forms, len(concepts))
         if config.word_vectors:
             vectors = load_glove(Path(config.word_vectors).expanduser(), concepts.words)
-        return cls(found.categories, concepts, vectors, concepts.word_concepts(vocabulary))
+        return cls(categories, concepts, vectors, concepts.word_concepts(vocabulary))
 
     def require(self, config: SmfeaConfig) -> None:
         """Raises a `DataError` where a recipe uses what is not here."""
@@ -121,7 +120,7 @@ def _concepts_of(captions: Sequence[str], tagger: str, n_concepts: int) -> Conce
     """Concepts of training captions; tagging takes seconds, so they are kept in the cache."""
     return cached(
         "concepts.npz",
-        [VERSION, tagger, n_concepts, list(captions)],
+        [CONCEPTS_VERSION, tagger, n_concepts, list(captions)],
         lambda: Concepts.build(map(load_tagger(tagger), captions), n_concepts),
         Concepts.load,
         Concepts.save,
