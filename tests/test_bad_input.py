@@ -335,7 +335,7 @@ def _(place):
 @bad(
     "file of an unknown format",
     "notes.md",
-    "cannot be recognised",
+    "no captions are recognised",
     "# not captions",
     "image,caption",
 )

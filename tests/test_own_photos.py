@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from xmr_course import own_photos
 
-from xmr_lib.data import captioned, own_photos
+from xmr_lib.data import captioned
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.errors import DataError

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 from samples import picture
 
-from xmr_lib.data import captioned, own_photos
+from xmr_lib.data import captioned
+from xmr_lib.data.remarks import remarks
 from xmr_lib.data.vocabulary import Vocabulary, tokenize
 from xmr_lib.errors import DataError, MissingDependencyError
 
@@ -114,6 +115,26 @@ def _(folder):
     photos(folder)
     rows = [(f"{name}.jpg", *both) for name, both in EXPECTED.items()]
     write(folder, "captions.csv", [("image", "caption", "caption2"), *rows])
+
+
+@brings("nlphuji's Flickr30k: lists in a cell, other columns beside", splits="8/2/2")
+def _(folder):
+    photos(folder)
+    words = ["train"] * 8 + ["val"] * 2 + ["test"] * 2
+    rows = [
+        (json.dumps(both), "[0, 1]", word, f"{name}.jpg", i)
+        for i, ((name, both), word) in enumerate(zip(EXPECTED.items(), words, strict=True))
+    ]
+    write(folder, "annotations.csv", [("raw", "sentids", "split", "filename", "img_id"), *rows])
+
+
+@brings("BLIP's lists, a file for each split", splits="8/2/2")
+def _(folder):
+    photos(folder, place="flickr30k-images")
+    names = list(EXPECTED)
+    for split, part in (("train", names[:8]), ("val", names[8:10]), ("test", names[10:])):
+        records = [{"image": f"flickr30k-images/{n}.jpg", "caption": EXPECTED[n]} for n in part]
+        dump(folder, f"flickr30k_{split}.json", records)
 
 
 @brings("columns of one name")
@@ -283,6 +304,12 @@ def _(folder):
     write(folder, "captions.csv", [("image", "caption"), *PAIRS])
 
 
+@brings("another ending throughout", error=r"none of its 12 images .*There is images/p00\.png")
+def _(folder):
+    photos(folder, ".png")
+    write(folder, "captions.csv", [("image", "caption"), *PAIRS])
+
+
 @brings("a picture of another folder is no match", error=r"no image file val/1\.jpg \(there is tr")
 def _(folder):
     picture(folder / "train" / "1.jpg")
@@ -344,6 +371,15 @@ def _(folder):
     picture(folder / "00000" / "p00.jpg")
     (folder / "00000" / "p00.txt").write_text("a first thing 0\n", encoding="utf-8")
     dump(folder, "00000/p00.json", {"url": "u", "key": "p00"})
+
+
+@brings("JSON: an object by name", splits="8/2/2")
+def _(folder):
+    photos(folder)
+    words = ["train"] * 8 + ["val"] * 2 + ["test"] * 2
+    pairs = zip(EXPECTED.items(), words, strict=True)
+    content = {name: {"split": word, "captions": both} for (name, both), word in pairs}
+    dump(folder, "captions.json", content)
 
 
 @brings("JSON: pictures with captions inside of an object")
@@ -452,7 +488,7 @@ def _(folder, monkeypatch):
         ],
     )
     data = captioned.load(folder)
-    said = " ".join(own_photos.remarks(data, Vocabulary.build(data.split("train").captions)))
+    said = " ".join(remarks(data, Vocabulary.build(data.split("train").captions)))
     assert "no blanks between words" in said and "mean nothing" in said
 
 
@@ -462,16 +498,16 @@ def _(folder, monkeypatch):
     write(folder, "c.csv", [("image", "caption"), *PAIRS])
     data = captioned.load(folder)
     vocabulary = Vocabulary.build(data.captions, 1)
-    assert own_photos.remarks(data, vocabulary)[0] == (
+    assert remarks(data, vocabulary)[0] == (
         "The test split has 2 images: guessing gives rsum 500 of 600."
     )
-    assert "mean nothing" in own_photos.remarks(data, vocabulary)[-1]
+    assert "mean nothing" in remarks(data, vocabulary)[-1]
     many = np.repeat(np.arange(200), 5)
     whole = captioned.CaptionedImages(
         "many", data.image_files[:1] * 200, ("a first thing",) * 1000, many,
         np.full(200, "test"), np.arange(200),
     )  # fmt: skip
-    assert own_photos.remarks(whole, vocabulary) == []
+    assert remarks(whole, vocabulary) == []
 
 
 @brings("terminal escapes and control characters", {"p00": ("a red dog", "left to right")})

@@ -302,7 +302,8 @@ def _tell(file: Path, problems: list[str], on_problem: str) -> None:
 
 def _nothing_found(file: Path, names: list[str], folder: Path) -> str:
     packed = [path.name for path in folder.iterdir() if path.name.endswith(_ARCHIVES)]
-    hint = f" Unpack {packed[0]}?" if packed else ""
+    alike = [each for each in pictures_below(folder) if stem(each) == stem(names[0])]
+    hint = f" Unpack {packed[0]}?" if packed else f" There is {alike[0]}." if alike else ""
     return (
         f"{file}: none of its {len(names):,} images (such as {names[0]}) is in {folder} or its "
         f"subfolders.{hint} Say where they are: images=FOLDER (--images FOLDER)."

@@ -74,7 +74,11 @@ def pictures_below(folder: Path) -> list[str]:
         inside = Path(place).relative_to(folder)
         deep = len(inside.parts) >= _DEPTH
         folders[:] = [] if deep else sorted(each for each in folders if each[0] != ".")
-        found += [(inside / file).as_posix() for file in sorted(files) if _has_ending(file)]
+        found += [
+            (inside / file).as_posix()
+            for file in sorted(files)
+            if _has_ending(file) and file[0] != "."
+        ]
     return found
 
 

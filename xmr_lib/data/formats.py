@@ -34,7 +34,8 @@ _TABLES = (".xlsx", ".xls", ".ods", ".parquet")  # tables that must be saved as 
 _TEXT_FILES = (".csv", ".tsv", ".txt", ".token", ".json", ".jsonl", ".ndjson")
 _COCO_WITHOUT_CAPTIONS = re.compile("(instances|person_keypoints|image_info|stuff|panoptic)_")
 _TOKEN_LINE = re.compile(r"(?P<image>[^\t]+)#(?P<number>\d+)\t(?P<caption>.*)")
-_NAMED_CAPTIONS = re.compile(r'\s*\{\s*"[^"]+(?:' + "|".join(ENDINGS) + r')"\s*:\s*\[?\s*"', re.I)
+# `{"a.jpg": "a dog"`, or a list or an object in the place of the text.
+_BY_NAME = re.compile(r'\s*\{\s*"(?P<name>[^"]+)"\s*:\s*[\[{]?\s*"')
 
 
 def read_karpathy(path: Path) -> Annotations:
@@ -175,11 +176,8 @@ def _headerless(first: list[str]) -> list[str] | None:
     """Names for the columns of a table that begins with a picture instead of a header."""
     if len(first) < 2 or not first[0].lower().endswith(ENDINGS):
         return None
-    return [
-        "image",
-        *("split" if split_name(cell) in SPLITS.values() else f"caption_{i}"
-          for i, cell in enumerate(first[1:])),
-    ]  # fmt: skip
+    is_split = [split_name(cell) in SPLITS.values() for cell in first[1:]]
+    return ["image", *("split" if each else f"caption_{i}" for i, each in enumerate(is_split))]
 
 
 def read_records(path: Path) -> Annotations:
@@ -196,7 +194,10 @@ def read_records(path: Path) -> Annotations:
         content = parse_json(path, text)
         if isinstance(content, dict):
             inside = [each for each in content.values() if _are_records(each)]
-            by_name = [{"image": name, "caption": each} for name, each in content.items()]
+            by_name = [
+                {"image": name, **(each if isinstance(each, dict) else {"caption": each})}
+                for name, each in content.items()
+            ]
             content = inside[0] if inside else by_name
         records = [(f"entry {i}", each) for i, each in enumerate(content, start=1)]
     else:
@@ -268,8 +269,11 @@ def recognise(path: Path) -> str | None:
     suffix = path.suffix.lower()
     if suffix not in _TEXT_FILES or path.name == "boxes.json":
         return None
-    with path.open("rb") as stream:
-        head = decode(stream.read(65536), "replace")
+    try:
+        with path.open("rb") as stream:
+            head = decode(stream.read(65536), "replace")
+    except OSError:  # a broken link, no permission
+        return None
     if suffix.startswith(".json") or suffix == ".ndjson":
         return _recognise_json(path, head)
     first = head.split("\n")[0]
@@ -285,8 +289,6 @@ def _recognise_json(path: Path, head: str) -> str | None:
         return "karpathy"
     if _COCO_WITHOUT_CAPTIONS.match(path.name):
         return None
-    if _NAMED_CAPTIONS.match(head):
-        return "json"
     coco = '"images"' in head and '"file_name"' in head
     for start in re.finditer(r"\[\s*(?=\{)" if path.suffix.lower() == ".json" else "^", head):
         try:
@@ -295,6 +297,10 @@ def _recognise_json(path: Path, head: str) -> str | None:
             continue
         if _are_records([first]) and not (coco and "image_id" in first):  # MS-COCO's annotations
             return "json"
+    named = _BY_NAME.match(head)
+    if named and not coco:
+        captions = named["name"].lower().endswith(ENDINGS) or "caption" in path.name.lower()
+        return "json" if captions else None
     return "coco" if coco else None
 
 
@@ -306,36 +312,30 @@ def _are_records(content: Any) -> bool:
 
 def why_not(file: Path) -> str:
     """Why a file is no annotation file, with what is wanted instead."""
-    suffix = file.suffix.lower()
-    if suffix in _TABLES:
+    if file.suffix.lower() in _TABLES:
         return f"{file}: save the table as CSV, with the columns {WANTED}."
     text = read_text(file)  # raises if the file is empty or not text
-    if suffix == ".json":
-        content = parse_json(file, text)
-        first = content[0] if isinstance(content, list) and content else content
-        keys = list(first)[:8] if isinstance(first, dict) else []
-        return (
-            f"{file}: the format cannot be recognised from its keys {keys}. A list of objects "
-            '{"image": …, "caption": …} can be read, and so can Karpathy\'s and MS-COCO\'s files.'
-        )
+    if file.suffix.lower() == ".json":
+        parse_json(file, text)
+    first = text.strip().split("\n")[0][:160]
     return (
-        f"{file}: the format cannot be recognised. Its first line is "
-        f"{text.lstrip(chr(10)).split(chr(10))[0][:80]!r}; a table has the header {WANTED}."
+        f"{file}: no captions are recognised. It begins with {first!r}; wanted is a table with the "
+        f"header {WANTED}, or JSON with such keys."
     )
 
 
 def why_none(folder: Path, format: str | None) -> str:
-    """Why a folder has no annotations: names the files that could have been meant."""
-    wanted = f"holds no annotation file of the format {format}" if format else "holds no captions"
-    for file in sorted(folder.iterdir()):
-        if file.suffix.lower() in (*_TEXT_FILES, *_TABLES) and file.name != "boxes.json":
-            try:
-                return f"{folder}: {wanted} that can be read.\n{why_not(file)}"
-            except DataError as error:
-                return f"{folder}: {wanted} that can be read.\n{error}"
-    shown = [path.name for path in sorted(folder.iterdir())]
+    """Why a folder has no annotations: names the file that could have been meant, if any."""
+    inside = sorted(folder.iterdir())
+    texts = [path for path in inside if path.suffix.lower() in (*_TEXT_FILES, *_TABLES)]
+    if texts and format is None:
+        try:
+            return why_not(texts[0])
+        except DataError as error:
+            return str(error)
+    shown = ", ".join(path.name for path in inside[:8]) + (", …" if len(inside) > 8 else "")
+    wanted = f"annotation file of the format {format}" if format else "captions"
     return (
-        f"{folder}: {wanted}. It holds: {', '.join(shown[:8]) or 'nothing'}"
-        f"{', …' if len(shown) > 8 else ''}. Write a file captions.csv there with the header "
-        "image,caption and one row per caption, or name another folder or file."
+        f"{folder}: holds no {wanted}. It holds: {shown or 'nothing'}. Write a file captions.csv "
+        "there with the header image,caption and one row per caption, or name another folder."
     )
