@@ -54,11 +54,7 @@ class Answers:
 
 @styled
 def plot_answers(answers: Mapping[str, Answers]) -> Picture:
-    """Queries with their best answers before and after re-ranking, one below the other.
-
-    Args:
-        answers: Title -> query and answers.
-    """
+    """Queries with their best answers before and after re-ranking, one below the other."""
     tall = [2.7 if isinstance(each.query, Path) else 4.5 for each in answers.values()]
     figure = Picture(figsize=(11, sum(tall)), layout="constrained")
     parts = np.ravel(figure.subfigures(len(answers), 1, height_ratios=tall))
@@ -71,13 +67,7 @@ def plot_answers(answers: Mapping[str, Answers]) -> Picture:
 def plot_explorer(
     answers: Answers, recalls: Mapping[str, tuple[float, float]], title: str
 ) -> Picture:
-    """What the explorer shows: recalls before and after, and the answers of one query.
-
-    Args:
-        answers: Of the query.
-        recalls: Name of a recall -> its value before and after, in percent.
-        title: Settings and rsum.
-    """
+    """What the explorer shows: recalls before and after, and the answers of one query."""
     tall = 3.0 if isinstance(answers.query, Path) else 4.5
     figure = Picture(figsize=(11, 2.5 + tall), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(2.5, tall))
@@ -86,15 +76,9 @@ def plot_explorer(
     at = np.arange(len(recalls))
     for shift, place, name in ((-0.2, 0, "before"), (0.2, 1, "after")):
         values = [pair[place] for pair in recalls.values()]
-        axes.bar(
-            at + shift,
-            values,
-            0.38,
-            color=(GREY, BLUE)[place],
-            hatch=("", "///")[place],
-            edgecolor="white",
-            label=name,
-        )
+        look = {"color": (GREY, BLUE)[place], "hatch": ("", "///")[place], "edgecolor": "white"}
+        look |= {"label": name}
+        axes.bar(at + shift, values, 0.38, **look)
         for x, value in zip(at + shift, values, strict=True):
             axes.text(x, value + 1, f"{value:.1f}", ha="center", va="bottom", fontsize=8)
     axes.set(ylim=(0, 112), ylabel="%")
@@ -157,10 +141,8 @@ def plot_top3(
 ) -> Picture:
     """The first answers of several models to one query, right and wrong framed (Figs 5 to 7).
 
-    Args:
-        query: A sentence, when images are found; an image, when sentences are.
-        answers: Model -> its answers in order: an image or a sentence, and whether it is right.
-        k: Answers shown.
+    `query`: A sentence, when images are found; an image, when sentences are.
+    `answers`: model -> its answers in order: an image or a sentence, and whether it is right.
     """
     if isinstance(query, str):
         return _top_images(query, answers, k)
@@ -196,13 +178,7 @@ def _top_sentences(query: Any, answers: Mapping, k: int) -> Picture:
         for rank, (sentence, right) in enumerate(found[:k], start=1):
             sign, colour = (RIGHT, GREEN) if right else (WRONG, VERMILION)
             listing.text(0.0, top + 0.5, f"{rank}  {sign}", color=colour, va="center")
-            listing.text(
-                0.1,
-                top + 0.5,
-                wrapped(sentence, 76, lines=3),
-                va="center",
-                fontsize=9,
-                parse_math=False,
-            )
+            look = {"va": "center", "fontsize": 9, "parse_math": False}
+            listing.text(0.1, top + 0.5, wrapped(sentence, 76, lines=3), **look)
             top += 1
     return figure

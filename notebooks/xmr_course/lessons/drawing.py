@@ -50,11 +50,7 @@ def legend_outside(figure: Picture, axes: Axes, place: str = "lower", **look: An
 def draw_lines(axes: Axes, x: ArrayLike, lines: Mapping[str, ArrayLike], **look: Any) -> None:
     """One line for each name, told apart by colour, dashes and markers; not-a-number is left out.
 
-    Args:
-        axes: Where.
-        x: Along the axis, `(n,)`.
-        lines: Name -> values `(n,)`, or one number: a level line. Shorter lines end early.
-        look: For `seaborn.lineplot`.
+    `lines`: name -> values `(n,)`, or one number: a level line. Shorter lines end early.
     """
     x = np.asarray(x, dtype=float)
     columns, n = {}, len(lines)
@@ -196,13 +192,7 @@ def whole_numbers(*all_axes: Axes, xlabel: str = "epoch") -> None:
 
 @styled
 def plot_captioned(data: CaptionedImages, images: Sequence[int], columns: int = 3) -> Picture:
-    """Images with all their captions below, as people see a captioned data set.
-
-    Args:
-        data: Images and captions.
-        images: Which ones.
-        columns: Pictures side by side.
-    """
+    """Images with all their captions below, as people see a captioned data set."""
     rows = -(-len(images) // columns)
     figure, grid = panels(
         3.6 * columns, 4.2 * rows, 2 * rows, columns, squeeze=False, height_ratios=(1.5, 1) * rows
@@ -279,10 +269,7 @@ def plot_shares(
 ) -> Picture:
     """Bars of length one, cut into what each part of a joined vector holds of its squared norm.
 
-    Args:
-        shares: Name of a bar -> a share for each part, summing to one.
-        parts: Names of the parts.
-        title: Over the whole picture.
+    `shares`: name of a bar -> a share for each part, summing to one.
     """
     figure, axes = panels(10, 1.2 + 0.55 * len(shares))
     values = np.array([list(each) for each in shares.values()], dtype=float)
@@ -300,9 +287,7 @@ def plot_shares(
 def plot_cosines(cosines: Mapping[str, Any], xlabel: str) -> Picture:
     """Histograms of cosines on one axis.
 
-    Args:
-        cosines: Title -> values in [-1, 1].
-        xlabel: What the values are.
+    `cosines`: title -> values in [-1, 1].
     """
     figure, axes = panels(9, 3)
     looks = zip(cosines.items(), (VERMILION, BLUE, GREEN), ("///", "", "..."), strict=False)
@@ -352,14 +337,8 @@ def plot_bars(
         draw_bars(axes, labels, panel, form)
         if chance and title in chance:
             axes.axhline(chance[title], color=BLACK, linestyle="--", linewidth=1.3)
-            axes.text(
-                1.01,
-                chance[title],
-                "guessing",
-                transform=axes.get_yaxis_transform(),
-                va="center",
-                fontsize=9,
-            )
+            look = {"transform": axes.get_yaxis_transform(), "va": "center", "fontsize": 9}
+            axes.text(1.01, chance[title], "guessing", **look)
         axes.set(title=title, ylabel=unit)
         axes.margins(y=0.14)
     if len(panel) > 1:

@@ -25,12 +25,7 @@ from xmr_lib.toy.scene import Scene
 
 @styled
 def plot_ground_truth(files: Sequence[Path], scenes: Sequence[Scene]) -> Picture:
-    """Toy scenes with the boxes of their things and the relations between them.
-
-    Args:
-        files: Pictures.
-        scenes: What is drawn in them.
-    """
+    """Toy scenes with the boxes of their things and the relations between them."""
     figure = Picture(figsize=(3.6 * len(files), 4.2), layout="constrained")
     for axes, file, scene in zip(
         np.ravel(figure.subplots(1, len(files), squeeze=False)), files, scenes, strict=True
@@ -46,25 +41,13 @@ def plot_ground_truth(files: Sequence[Path], scenes: Sequence[Scene]) -> Picture
                     (left, top), right - left, bottom - top, fill=False, color=colour, linewidth=2
                 )
             )
-            axes.text(
-                left,
-                top,
-                f" {number} ",
-                fontsize=8,
-                color="white",
-                va="bottom",
-                bbox={"facecolor": colour, "edgecolor": "none", "pad": 1},
-            )
+            look = {"fontsize": 8, "color": "white", "va": "bottom"}
+            look |= {"bbox": {"facecolor": colour, "edgecolor": "none", "pad": 1}}
+            axes.text(left, top, f" {number} ", **look)
         things = [f"{n}: {t.size} {t.colour} {t.kind}" for n, t in enumerate(scene.things)]
         relations = [f"{r.subject} {r.name} {r.object}" for r in scene.relations]
-        axes.text(
-            0,
-            -0.03,
-            "\n".join(things + [f"→ {text}" for text in relations]),
-            va="top",
-            fontsize=8,
-            transform=axes.transAxes,
-        )
+        look = {"va": "top", "fontsize": 8, "transform": axes.transAxes}
+        axes.text(0, -0.03, "\n".join(things + [f"→ {text}" for text in relations]), **look)
     return figure
 
 
@@ -74,10 +57,8 @@ def plot_recalls(
 ) -> Picture:
     """Recall@K for every K, both ways.
 
-    Args:
-        retrievals: Name of a model -> its ranks; "chance" is grey.
-        largest_k: How far to go.
-        printed: The K that papers print; they get dots.
+    `retrievals`: name of a model -> its ranks; "chance" is grey.
+    `printed`: the K that papers print; they get dots.
     """
     ks = np.arange(1, largest_k + 1)
     colours = list(zip(retrievals, PALETTE, strict=False))
@@ -100,9 +81,7 @@ def plot_recalls(
 def plot_protocols(recalls: Mapping[str, Sequence[float]], metric: str) -> Picture:
     """One model, one test set, several protocols: each part a ring, their mean a bar.
 
-    Args:
-        recalls: Protocol -> recall of each of its parts, in percent.
-        metric: What is shown, for the axis.
+    `recalls`: protocol -> recall of each of its parts, in percent.
     """
     figure, axes = panels(8.5, 0.9 + 0.5 * len(recalls))
     frame = pd.DataFrame([(name, v) for name, each in recalls.items() for v in each])
@@ -121,13 +100,7 @@ def plot_protocols(recalls: Mapping[str, Sequence[float]], metric: str) -> Pictu
 def plot_bootstrap(
     drawn: Mapping[str, ArrayLike], intervals: Mapping[str, tuple[float, float]], metric: str
 ) -> Picture:
-    """What a recall would have been on other test images, and where 95 % of it lies.
-
-    Args:
-        drawn: Title -> recalls of resampled test sets.
-        intervals: Title -> lower and upper end.
-        metric: What is shown, for the axis.
-    """
+    """What a recall would have been on other test images, and where 95 % of it lies."""
     figure, axes = panels(8.5, 3.2)
     for (title, values), colour in zip(drawn.items(), PALETTE, strict=False):
         values, (low, high) = np.round(values, 6), intervals[title]

@@ -33,9 +33,6 @@ def plot_triplets(margin: float = 0.2) -> Picture:
     """An anchor among captions (after RFE Fig. 3): who pushes with all negatives, who with one.
 
     Nearer is more similar. Negatives inside the dashed circle violate the margin.
-
-    Args:
-        margin: `mg` of RFE eqs. 7 and 8.
     """
     positive = np.array([0.42, 0.18])
     radius = float(np.hypot(*positive)) + margin
@@ -57,22 +54,13 @@ def plot_triplets(margin: float = 0.2) -> Picture:
         )
         for number, place in enumerate(negatives):
             if number in pushing:
-                axes.annotate(
-                    "",
-                    place * 1.42,
-                    place,
-                    arrowprops={"arrowstyle": "->", "color": VERMILION, "lw": 2},
-                )
+                look = {"arrowprops": {"arrowstyle": "->", "color": VERMILION, "lw": 2}}
+                axes.annotate("", place * 1.42, place, **look)
         axes.plot(0, 0, "s", color=BLUE, markersize=13, label="image (anchor)")
         axes.plot(*positive, "o", color=GREEN, markersize=11, label="its caption")
-        axes.plot(
-            *negatives.T,
-            "X",
-            color=VERMILION,
-            markersize=10,
-            linestyle="none",
-            label="other captions",
-        )
+        look = {"color": VERMILION, "markersize": 10, "linestyle": "none"}
+        look |= {"label": "other captions"}
+        axes.plot(*negatives.T, "X", **look)
         axes.text(0, radius + 0.02, "margin", ha="center", va="bottom", color=GREY, fontsize=9)
         axes.set(title=title, xlim=(-1.15, 1.15), ylim=(-1.0, 1.05), aspect="equal")
         axes.axis("off")
@@ -83,14 +71,7 @@ def plot_triplets(margin: float = 0.2) -> Picture:
 
 @styled
 def plot_hinges(right: float, wrong: ArrayLike, margin: float, title: str | None = None) -> Picture:
-    """One anchor's wrong partners by score: what lies above `right - margin` makes loss.
-
-    Args:
-        right: Score of the right pair.
-        wrong: Scores of all wrong partners in the batch.
-        margin: `mg` of RFE eqs. 7 and 8.
-        title: Over the picture.
-    """
+    """One anchor's wrong partners by score: what lies above `right - margin` makes loss."""
     wrong = np.sort(np.asarray(wrong))[::-1]
     border = right - margin
     hinges = wrong - border

@@ -51,10 +51,8 @@ def plot_channel_maps(
 
     On the left of each row stands the picture, cut into the stage's places.
 
-    Args:
-        picture: PIL image or array.
-        maps: C1…C4 of this picture, each `(channels, height, width)`.
-        channels: For each stage the channels to draw, equally many.
+    `maps`: C1…C4 of this picture, each `(channels, height, width)`.
+    `channels`: for each stage the channels to draw, equally many.
     """
     columns = 1 + len(channels[0])
     figure = Picture(figsize=(1.8 * columns + 0.4, 8.4), layout="constrained")
@@ -109,10 +107,8 @@ def plot_argmax_places(
 
     Channels that see nothing (0 everywhere after the ReLU) are left out.
 
-    Args:
-        picture: PIL image or array.
-        maps: C1…C4 of this picture, each `(channels, height, width)`.
-        boxes: Things of the picture as left, top, right, bottom in pixels.
+    `maps`: C1…C4 of this picture, each `(channels, height, width)`.
+    `boxes`: things of the picture as left, top, right, bottom in pixels.
     """
     figure = Picture(figsize=(11, 3.2), layout="constrained")
     pixels = np.asarray(picture)
@@ -147,10 +143,7 @@ def plot_argmax_places(
 def plot_removal(before: Any, after: Any, moved: Mapping[str, Sequence[float]]) -> Picture:
     """A picture, the same with one thing less, and how many channels notice.
 
-    Args:
-        before: Picture with the thing.
-        after: Picture without it.
-        moved: Pool -> for C1…C4 the share of channels that moved by more than one s.d.
+    `moved`: pool -> for C1…C4 the share of channels that moved by more than one s.d.
     """
     figure, (left, middle, right) = panels(10.5, 3.0, 1, 3, width_ratios=(1, 1, 1.7))
     for axes, picture, title in ((left, before, "with"), (middle, after, "without")):
@@ -179,16 +172,9 @@ def plot_histories(histories: Mapping[str, pd.DataFrame], plateau: float) -> Pic
     draw_lines(recall, epochs, {name: each["rsum"] for name, each in histories.items()})
     draw_lines(loss, epochs, hard, legend=False)
     loss.axhline(plateau, color=GREY, linestyle=":", linewidth=1.4)
-    loss.text(
-        1,
-        plateau,
-        "2·B·margin: all collapsed ",
-        transform=loss.get_yaxis_transform(),
-        ha="right",
-        va="bottom",
-        color=GREY,
-        fontsize=8,
-    )
+    look = {"transform": loss.get_yaxis_transform(), "ha": "right", "va": "bottom", "color": GREY}
+    look |= {"fontsize": 8}
+    loss.text(1, plateau, "2·B·margin: all collapsed ", **look)
     recall.set(title="Validation rsum")
     loss.set(title="Training loss (hardest negatives)", xlim=recall.get_xlim())
     whole_numbers(recall, loss)

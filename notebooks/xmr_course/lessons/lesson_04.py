@@ -87,9 +87,7 @@ def plot_states(words: Sequence[str], states: Mapping[str, Tensor], units: int =
 def plot_leave_one_out(words: Sequence[str], moved: Mapping[str, Sequence[float]]) -> Picture:
     """How far a sentence's embedding moves when a word is left out.
 
-    Args:
-        words: The sentence's words.
-        moved: Model -> 1 - cosine of the embedding with and without each word.
+    `moved`: model -> 1 - cosine of the embedding with and without each word.
     """
     figure, axes = panels(max(6.5, 1.05 * len(words)), 3.2)
     draw_bars(axes, words, moved)
@@ -101,12 +99,7 @@ def plot_leave_one_out(words: Sequence[str], moved: Mapping[str, Sequence[float]
 def plot_word_order(
     pairs: Sequence[tuple[str, str]], cosines: Mapping[str, Sequence[float]]
 ) -> Picture:
-    """Similarity of two sentences of the same words in another order, one row for each pair.
-
-    Args:
-        pairs: The sentences.
-        cosines: Model -> cosine of each pair's embeddings.
-    """
+    """Similarity of two sentences of the same words in another order, one row for each pair."""
     figure, axes = panels(10, 1.3 + 0.52 * len(pairs))
     frame = pd.DataFrame(
         [

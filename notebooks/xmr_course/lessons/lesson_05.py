@@ -16,11 +16,7 @@ from xmr_lib.recipes import Recipe
 
 @styled
 def plot_schedules(recipes: Mapping[str, Recipe]) -> Picture:
-    """Learning rate of every epoch of several recipes.
-
-    Args:
-        recipes: Title -> recipe.
-    """
+    """Learning rate of every epoch of several recipes."""
     figure, axes = panels(8, 3.2)
     rates = {n: [r.training.lr_at(e) for e in range(r.training.epochs)] for n, r in recipes.items()}
     epochs = np.arange(1, max(map(len, rates.values())) + 1)
@@ -32,26 +28,14 @@ def plot_schedules(recipes: Mapping[str, Recipe]) -> Picture:
 
 @styled
 def plot_gradient_norms(norms: Mapping[str, Sequence[float]], clip: float) -> Picture:
-    """Length of the gradient at each step, before clipping.
-
-    Args:
-        norms: Title -> one length per step.
-        clip: Largest length that is let through.
-    """
+    """Length of the gradient at each step, before clipping."""
     figure, axes = panels(8, 3.2)
     steps = np.arange(1, max(map(len, norms.values())) + 1)
     draw_lines(axes, steps, norms, markers=False, linewidth=1.8)
     axes.axhline(clip, color=VERMILION, linewidth=1.2)
-    axes.text(
-        0.99,
-        clip,
-        f"clipped to {clip:g}",
-        transform=axes.get_yaxis_transform(),
-        ha="right",
-        va="bottom",
-        color=VERMILION,
-        fontsize=9,
-    )
+    look = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "bottom"}
+    look |= {"color": VERMILION, "fontsize": 9}
+    axes.text(0.99, clip, f"clipped to {clip:g}", **look)
     axes.set(xlabel="step", ylabel="length of the gradient", yscale="log")
     return figure
 

@@ -18,12 +18,7 @@ from xmr_lib.figures import BLACK, BLUE, GREEN, GREY, PALETTE, Picture
 
 @styled
 def plot_differences(drawn: Mapping[str, ArrayLike], observed: float) -> Picture:
-    """Differences of two runs on resampled test sets, with 95 % intervals, one way per row.
-
-    Args:
-        drawn: Title -> differences in rsum.
-        observed: The difference on the test set itself.
-    """
+    """Differences of two runs on resampled test sets, with 95 % intervals, one way per row."""
     figure, grid = panels(8.5, 0.7 + 1.5 * len(drawn), len(drawn), 1, sharex=True, squeeze=False)
     every = np.concatenate([np.asarray(values) for values in drawn.values()])
     span = every.min(), every.max()

@@ -25,10 +25,7 @@ def company(
 ) -> dict[str, dict[str, np.ndarray]]:
     """Who stands at each place among the neighbours of images and of captions.
 
-    Args:
-        index: Each item itself, then its k nearest, images first, `(N, k + 1)`.
-        n_images: How many items are images.
-        image_of_caption: For each caption its image.
+    `index`: each item itself, then its k nearest, images first, `(N, k + 1)`.
 
     Returns:
         Side -> kind of neighbour -> its share at each place, `(k,)`.
@@ -79,23 +76,15 @@ def plot_lambdas(
 
     What falls far below the original is cut off, with its value at the lower edge.
 
-    Args:
-        curves: Panel's title -> name of a line -> a value for each of `lambdas`.
-        lambdas: Weights.
-        original: Panel's title -> value without re-ranking.
+    `curves`: panel's title -> name of a line -> a value for each of `lambdas`.
+    `original`: panel's title -> value without re-ranking.
     """
     figure, grid = panels(10.5, 3.8, 1, len(curves), squeeze=False)
     for axes, (title, lines) in zip(grid[0], curves.items(), strict=True):
         draw_lines(axes, lambdas, lines)
         axes.axhline(original[title], color=GREY, linewidth=1.2)
-        axes.annotate(
-            "not re-ranked",
-            (0, original[title]),
-            (0, 5),
-            textcoords="offset points",
-            color=GREY,
-            fontsize=8,
-        )
+        look = {"textcoords": "offset points", "color": GREY, "fontsize": 8}
+        axes.annotate("not re-ranked", (0, original[title]), (0, 5), **look)
         axes.set(title=title, xlabel="λ, weight of the original distance")
         floor = original[title] - FALL
         fallen = [
@@ -106,16 +95,9 @@ def plot_lambdas(
         ]
         if fallen:
             axes.set_ylim(bottom=floor)
-            axes.text(
-                0.98,
-                0.03,
-                "\n".join(["below:", *fallen]),
-                transform=axes.transAxes,
-                ha="right",
-                va="bottom",
-                fontsize=8,
-                color=GREY,
-            )
+            look = {"transform": axes.transAxes, "ha": "right", "va": "bottom", "fontsize": 8}
+            look |= {"color": GREY}
+            axes.text(0.98, 0.03, "\n".join(["below:", *fallen]), **look)
     grid[0, 0].set_ylabel("R@1 + R@5 + R@10")
     legend_outside(figure, axes, ncols=5)
     for axes in grid[0, :-1]:
@@ -125,12 +107,7 @@ def plot_lambdas(
 
 @styled
 def plot_differences(comparisons: Mapping[str, Comparison], xlabel: str) -> Picture:
-    """Differences with their intervals, one line each; hollow where chance would do.
-
-    Args:
-        comparisons: What was compared -> the result of a paired bootstrap.
-        xlabel: What the differences are.
-    """
+    """Differences with their intervals, one line each; hollow where chance would do."""
     figure, axes = panels(9.5, 1.2 + 0.38 * len(comparisons))
     axes.axvline(0, color=GREY, linewidth=1)
     for row, found in enumerate(comparisons.values()):
@@ -139,14 +116,8 @@ def plot_differences(comparisons: Mapping[str, Comparison], xlabel: str) -> Pict
         axes.plot([found.low, found.high], [row, row], color=colour, linewidth=2)
         axes.plot(found.difference, row, "o", color=colour, markersize=7, markerfacecolor=fill)
         words = f"{found.difference:+.1f} {'noise' if found.noise else 'real'}"
-        axes.annotate(
-            words,
-            (found.difference, row),
-            (0, 6),
-            textcoords="offset points",
-            ha="center",
-            fontsize=8,
-        )
+        look = {"textcoords": "offset points", "ha": "center", "fontsize": 8}
+        axes.annotate(words, (found.difference, row), (0, 6), **look)
     axes.set(xlabel=xlabel, ylim=(len(comparisons) - 0.4, -0.7))
     axes.set_yticks(range(len(comparisons)), comparisons, parse_math=False)
     return figure

@@ -30,10 +30,7 @@ def plot_tables(
 
     Orange is above zero and purple below; each table has its own scale.
 
-    Args:
-        tables: Title -> numbers `(n_regions, n_words)`, or one row `(n_words,)`.
-        regions: Names of the rows.
-        words: Names of the columns.
+    `tables`: title -> numbers `(n_regions, n_words)`, or one row `(n_words,)`.
     """
     shown = {title: np.atleast_2d(np.asarray(table)) for title, table in tables.items()}
     heights = [len(table) + 1.6 for table in shown.values()]

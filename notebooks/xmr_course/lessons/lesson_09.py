@@ -28,10 +28,8 @@ def plot_plane(
 ) -> Picture:
     """Regions with two features each as arrows, their mean, and what attention makes of them.
 
-    Args:
-        cases: Title -> regions `(n_regions, 2)`.
-        weights: Title -> attention `(n_regions,)`; the arrows are as thick.
-        names: Of the regions.
+    `cases`: title -> regions `(n_regions, 2)`.
+    `weights`: title -> attention `(n_regions,)`; the arrows are as thick.
     """
     size = 4 * len(cases), 4.1
     figure, grid = panels(*size, 1, len(cases), squeeze=False, sharex=True, sharey=True)
@@ -99,16 +97,9 @@ def plot_temperature(
         for at, line in zip(marks.values(), (":", "--"), strict=False):
             axes.axvline(at, color=BLACK, linewidth=1, linestyle=line)
     for name, at in marks.items():
-        middle.text(
-            at,
-            0.98,
-            f" {name}",
-            transform=middle.get_xaxis_transform(),
-            fontsize=9,
-            va="top",
-            rotation=90,
-            ha="right",
-        )
+        look = {"transform": middle.get_xaxis_transform(), "fontsize": 9, "va": "top"}
+        look |= {"rotation": 90, "ha": "right"}
+        middle.text(at, 0.98, f" {name}", **look)
     return figure
 
 

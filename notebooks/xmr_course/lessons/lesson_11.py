@@ -24,10 +24,8 @@ from xmr_lib.figures import BLUE, GREY, ORANGE, VERMILION, Picture
 def plot_head_to_tail(shares: ArrayLike, bias: ArrayLike, embedding: ArrayLike) -> Picture:
     """The nodes' shares of an embedding as arrows, one behind the other, up to their sum (eq. 14).
 
-    Args:
-        shares: In a plane, `(7, 2)`.
-        bias: Where the sum starts, `(2,)`.
-        embedding: Where it must end, `(2,)`.
+    `shares`: in a plane, `(7, 2)`.
+    `bias`: where the sum starts, `(2,)`.
     """
     figure, axes = panels(6.4, 4.8)
     steps, bias = np.asarray(shares, dtype=float), np.asarray(bias, dtype=float)
@@ -37,14 +35,8 @@ def plot_head_to_tail(shares: ArrayLike, bias: ArrayLike, embedding: ArrayLike) 
         look = (BLUE, 2.2, "-") if leaf else (ORANGE, 2.2, "--")
         draw_arrow(axes, start, start + step, *look)
         beside = np.array([-step[1], step[0]]) / max(float(np.hypot(*step)), 1e-12)
-        axes.annotate(
-            f"{place}",
-            start + step / 2,
-            11 * beside,
-            textcoords="offset points",
-            ha="center",
-            va="center",
-        )
+        how = {"textcoords": "offset points", "ha": "center", "va": "center"}
+        axes.annotate(f"{place}", start + step / 2, 11 * beside, **how)
     star = {"color": VERMILION, "markersize": 16, "zorder": 3, "label": "embedding $V^T$"}
     axes.plot(*bias, "s", color=GREY, markersize=7, label="bias: where it starts")
     axes.plot(*np.asarray(embedding), "*", **star)

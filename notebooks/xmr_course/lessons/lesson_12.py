@@ -21,9 +21,7 @@ from xmr_lib.language.concepts import correlation, rescale
 def plot_rescaling(correlations: np.ndarray, threshold: float = 0.3) -> Picture:
     """How CVSE stretches small correlations, and how many pairs pass the threshold.
 
-    Args:
-        correlations: `P` of all pairs `(n, n)`.
-        threshold: Of the stretched ones.
+    `correlations`: `P` of all pairs `(n, n)`.
     """
     figure, (curve, counts) = panels(9, 3.2, 1, 2)
     p = np.linspace(0, 1, 200)
@@ -36,13 +34,8 @@ def plot_rescaling(correlations: np.ndarray, threshold: float = 0.3) -> Picture:
     )
     needed = p[np.argmax(rescale(p) >= threshold)]
     curve.axhline(threshold, color=ORANGE, lw=1.2)
-    curve.annotate(
-        f"neighbours from P = {needed:.2f} on",
-        (needed, 0),
-        (8, 4),
-        textcoords="offset points",
-        fontsize=9,
-    )
+    look = {"textcoords": "offset points", "fontsize": 9}
+    curve.annotate(f"neighbours from P = {needed:.2f} on", (needed, 0), (8, 4), **look)
     curve.set(xlabel="P: share of i's captions that name j", ylabel="stretched")
     pairs = correlations[~np.eye(len(correlations), dtype=bool)]
     sns.histplot(

@@ -22,11 +22,7 @@ _PLACES = [place.replace(" ", "\n", 2) for place in PLACES]
 
 @styled
 def plot_node_accuracy(accuracy: pd.DataFrame) -> Picture:
-    """How often both trees name the right category, beside always naming the most frequent.
-
-    Args:
-        accuracy: As `NodePredictions.accuracy` returns it.
-    """
+    """How often both trees name the right category, beside always naming the most frequent."""
     frame = accuracy.drop(index="all", errors="ignore")
     series = {
         "image's tree": frame["image"],
@@ -44,9 +40,7 @@ def plot_node_accuracy(accuracy: pd.DataFrame) -> Picture:
 def plot_divergence(before: ArrayLike, after: ArrayLike) -> Picture:
     """Divergence of the two trees at each place, before and after training.
 
-    Args:
-        before: `D_KL(P^V || P^S)` of the places `(7,)`, mean over pairs.
-        after: The same after training.
+    `before`: `D_KL(P^V || P^S)` of the places `(7,)`, mean over pairs.
     """
     figure, axes = panels(8.5, 3.0)
     series = {"before training": before, "after": after}
@@ -58,11 +52,7 @@ def plot_divergence(before: ArrayLike, after: ArrayLike) -> Picture:
 
 @styled
 def plot_losses(history: pd.DataFrame) -> Picture:
-    """The named parts of the objective, epoch by epoch, each on its own scale.
-
-    Args:
-        history: As a run keeps it.
-    """
+    """The named parts of the objective, epoch by epoch, each on its own scale."""
     parts = [name for name in ("L_img", "L_sent", "L_CE", "D_KL") if name in history]
     figure, grid = panels(2.6 * (len(parts) + 1), 2.7, 1, len(parts) + 1)
     hard = history[history["negatives"] == "hardest"]

@@ -16,11 +16,7 @@ _PLACES = [place.replace(" ", "\n", 2) for place in PLACES]
 
 @styled
 def plot_contributions(found: Contributions) -> Picture:
-    """Which part, and which node, decides a match; everything adds up to the score.
-
-    Args:
-        found: As `xmr_course.inside.contributions` returns it.
-    """
+    """Which part, and which node, decides a match; everything adds up to the score."""
     figure, (parts, nodes) = panels(10.5, 3.2, 1, 2, width_ratios=(1, 2))
     for axes, image, caption, labels in (
         (parts, list(found.image.values()), list(found.caption.values()), list(found.image)),

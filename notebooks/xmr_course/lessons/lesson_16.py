@@ -41,9 +41,7 @@ def plot_recall(frame: pd.DataFrame) -> Picture:
 def plot_hardest(scores: np.ndarray, n_processes: int = 2) -> Picture:
     """A batch's scores with the hardest caption of each image, and the blocks of each process.
 
-    Args:
-        scores: `(batch, batch)`, right pairs on the diagonal.
-        n_processes: Processes that share the batch.
+    `scores`: `(batch, batch)`, right pairs on the diagonal.
     """
     n = len(scores)
     hardest = np.where(np.eye(n, dtype=bool), -np.inf, scores).argmax(axis=1)

@@ -19,11 +19,8 @@ def plot_neighbourhoods(
 ) -> Picture:
     """Points in the plane and the neighbours of some, one panel each: mutual or one-sided.
 
-    Args:
-        points: `(N, 2)`, images first.
-        n_images: How many of them are images.
-        index: Each item itself, then its nearest, `(N, k + 1)`.
-        items: Whose neighbours are shown.
+    `points`: `(N, 2)`, images first.
+    `index`: each item itself, then its nearest, `(N, k + 1)`.
     """
     figure = Picture(figsize=(5.3 * len(items), 5.0), layout="constrained")
     for axes, item in zip(np.ravel(figure.subplots(1, len(items))), items, strict=True):
@@ -64,11 +61,8 @@ def plot_sets(
 ) -> Picture:
     """Points in the plane, and which of them belong to an item's set; one panel a set.
 
-    Args:
-        points: `(N, 2)`, images first.
-        n_images: How many of them are images.
-        item: Whose sets they are; its label is bold.
-        sets: Title -> members.
+    `points`: `(N, 2)`, images first.
+    `item`: whose sets they are; its label is bold.
     """
     figure = Picture(figsize=(3.9 * len(sets), 3.6), layout="constrained")
     grid = np.ravel(figure.subplots(1, len(sets)))
@@ -106,25 +100,13 @@ def _draw_points(
     """Squares are images, circles captions; members of a set are filled."""
     for number, (x, y) in enumerate(points):
         inside = number in filled
-        axes.plot(
-            x,
-            y,
-            "s" if number < n_images else "o",
-            markersize=14,
-            zorder=2,
-            markerfacecolor="#BBD9EE" if inside else "white",
-            markeredgecolor="black" if inside else GREY,
-            markeredgewidth=1.8 if inside else 1,
-        )
-        axes.text(
-            x,
-            y,
-            name_of(number, n_images),
-            ha="center",
-            va="center_baseline",
-            fontsize=9,
-            weight="bold" if number == bold else "normal",
-        )
+        look = {"markersize": 14, "zorder": 2, "markerfacecolor": "#BBD9EE" if inside else "white"}
+        look |= {"markeredgecolor": "black" if inside else GREY}
+        look |= {"markeredgewidth": 1.8 if inside else 1}
+        axes.plot(x, y, "s" if number < n_images else "o", **look)
+        look = {"ha": "center", "va": "center_baseline", "fontsize": 9}
+        look |= {"weight": "bold" if number == bold else "normal"}
+        axes.text(x, y, name_of(number, n_images), **look)
     axes.set_aspect("equal")
     axes.margins(0.07)
     bare(axes)

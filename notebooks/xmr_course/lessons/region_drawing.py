@@ -58,12 +58,7 @@ def plot_word_attention(
     A box's line is as thick as the word's attention to it; its largest number stands beside the
     word.
 
-    Args:
-        image_file: The picture.
-        boxes: Its regions, `(n_regions, 4)`.
-        words: The sentence's words.
-        weights: Attention, `(n_words, n_regions)`.
-        columns: Panels in a row.
+    `weights`: attention, `(n_words, n_regions)`.
     """
     weights = np.asarray(weights, dtype=float)
     pixels = np.asarray(open_image(image_file))
@@ -82,14 +77,7 @@ def plot_word_attention(
 def plot_regions(
     image_file: str | Path, boxes: ArrayLike, names: Sequence[str], sentence: str = ""
 ) -> Picture:
-    """A picture with its regions, numbered and named.
-
-    Args:
-        image_file: The picture.
-        boxes: Its regions, `(n_regions, 4)`.
-        names: What each region is called.
-        sentence: Under the names.
-    """
+    """A picture with its regions, numbered and named."""
     figure = Picture(figsize=(8.6, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.15))
     pixels = np.asarray(open_image(image_file))
@@ -215,16 +203,9 @@ def _draw_spotlight(
             )
         )
         if numbered:
-            axes.text(
-                corner[0] + 1,
-                corner[1] + 1,
-                f"{number}",
-                va="top",
-                fontsize=9,
-                color="white",
-                fontweight="bold",
-                bbox={"facecolor": BLUE, "linewidth": 0, "pad": 1.4},
-            )
+            look = {"va": "top", "fontsize": 9, "color": "white", "fontweight": "bold"}
+            look |= {"bbox": {"facecolor": BLUE, "linewidth": 0, "pad": 1.4}}
+            axes.text(corner[0] + 1, corner[1] + 1, f"{number}", **look)
     bare(axes, frame=True)
 
 

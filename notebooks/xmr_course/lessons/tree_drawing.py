@@ -43,12 +43,9 @@ def place_tree(
 ) -> None:
     """Draws one tree into axes.
 
-    Args:
-        axes: Where.
-        nodes: What stands at the places 1 to 7.
-        title: Above the tree.
-        right: For each place True or False where it is judged, None where not; without it nodes
-            are coloured by what they are.
+    `nodes`: what stands at the places 1 to 7.
+    `right`: for each place True or False where it is judged, None where not; without it nodes are
+      coloured by what they are.
     """
     nodes = nodes.nodes if isinstance(nodes, ReferralTree) else tuple(nodes)
     axes.set(xlim=(-0.75, 6.75), ylim=(-0.45, 2.5))
@@ -82,15 +79,8 @@ def place_tree(
                 "linewidth": 1 if faint else 1.8,
             },
         )
-        axes.annotate(
-            str(place),
-            (x, y),
-            (0, -25 if "\n" in text else -19),
-            textcoords="offset points",
-            ha="center",
-            fontsize=6.5,
-            color=GREY,
-        )
+        how = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5, "color": GREY}
+        axes.annotate(str(place), (x, y), (0, -25 if "\n" in text else -19), **how)
 
 
 def _look(place: int, node: str | None, judging: bool, right: bool | None) -> tuple[str, str, str]:
