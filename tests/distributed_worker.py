@@ -14,7 +14,7 @@ import torch
 import torch.distributed as dist
 from made_data import STAGE_DIMS, make
 
-from xmr_lib import distributed, models, recipes, training
+from xmr_lib import distributed, models, recipes, trainer
 from xmr_lib.data.batches import Batch, Pairs, loader
 from xmr_lib.data.regions import Regions
 from xmr_lib.data.vocabulary import Vocabulary
@@ -97,12 +97,12 @@ def steps(case: str, process: int = 0, n_processes: int = 1) -> dict:
     dims = (REGION_DIM,) if recipe.of_regions else STAGE_DIMS
     model = models.build(recipe.model, len(vocabulary), dims, knowledge=knowledge(len(vocabulary)))
     model.double()
-    accelerator = training._accelerator(model)
+    accelerator = trainer.accelerator_for(model)
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.training.lr)
     wrapped, optimizer = accelerator.prepare(model, optimizer)
     losses, sizes = [], []
     for batch in loader(pairs, recipe.training.batch_size, seed=0):
-        losses.append(training.train_epoch(wrapped, [precise(batch)], optimizer, accelerator, 2.0))
+        losses.append(trainer.train_epoch(wrapped, [precise(batch)], optimizer, accelerator, 2.0))
         sizes.append((len(batch), batch.n_pairs))
     grads = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     return {"losses": losses, "weights": model.state_dict(), "grads": grads, "sizes": sizes}

@@ -13,7 +13,7 @@ from xmr_lib import losses
 from xmr_lib.cross_attention import pool_cosines
 from xmr_lib.encoders import attention, text, tree
 from xmr_lib.evaluation import evaluate_scores
-from xmr_lib.training import TrainingConfig
+from xmr_lib.trainer import TrainingConfig
 
 LESSONS = {
     f"{n:02d}": importlib.import_module(f"xmr_course.lessons.lesson_{n:02d}") for n in range(17)

@@ -16,8 +16,10 @@ import old_data
 import pytest
 
 from xmr_lib import recipes, runs
+from xmr_lib.language import knowledge, trees
 
 CHANGED = ("SMFEA", "CVSE")  # their defaults are not those of the first version
+
 OLD = Path(__file__).parent / "old_runs"
 PINNED = json.loads((OLD / "recipes.json").read_text(encoding="utf-8"))
 FOLDERS = {
@@ -37,21 +39,43 @@ def test_an_old_run_loads_and_gives_its_numbers(name):
     np.testing.assert_allclose(run.score_matrix(), scores, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", old_data.RUNS)
-def test_an_old_run_is_found_by_the_command_that_made_it(name, tmp_path):
-    shutil.copytree(OLD, tmp_path / "runs")
-    folder = tmp_path / "runs" / FOLDERS[name].relative_to(OLD)
+@pytest.fixture
+def copied(tmp_path):
+    return Path(shutil.copytree(OLD, tmp_path / "runs"))
+
+
+def rerun(name: str, root: Path) -> runs.Run:
+    """The call that made an old run, made again."""
+    features = old_data.features(not name.startswith("avg"))
+    options = {"scale": "toy", "root": root, "features": features}
+    return runs.run(name, old_data.make(), **options, **old_data.RUNS[name])
+
+
+@pytest.mark.parametrize("name", [name for name in old_data.RUNS if name not in CHANGED])
+def test_an_old_run_is_found_by_the_call_that_made_it(name, copied):
+    folder = copied / FOLDERS[name].relative_to(OLD)
     recorded = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(json.dumps(recorded | {"seconds": 1234.5}))
-    run = runs.run(
-        name, old_data.make(), scale="toy", root=tmp_path / "runs",
-        features=old_data.features(not name.startswith("avg")), **old_data.RUNS[name],
-    )  # fmt: skip
-    if name in CHANGED:  # trained anew beside the old run, which is kept
-        kept = json.loads((folder / "run.json").read_text())
-        assert run.folder != folder and kept["seconds"] == 1234.5
-    else:
-        assert (run.folder, run.seconds) == (folder, 1234.5)
+    run = rerun(name, copied)
+    assert (run.folder, run.seconds) == (folder, 1234.5)
+
+
+def test_after_a_change_of_defaults_or_trees_a_run_is_trained_beside_the_old_one(
+    copied, monkeypatch
+):
+    old = copied / FOLDERS["SMFEA"].relative_to(OLD)
+    first = rerun("SMFEA", copied)
+    assert first.folder.parents[1] == old.parents[1] and first.folder != old
+    before = {file: file.read_bytes() for file in (*old.iterdir(), *first.folder.glob("*.*"))}
+    monkeypatch.setattr(trees, "TREES_VERSION", trees.TREES_VERSION + 1)
+    second = rerun("SMFEA", copied)
+    assert second.folder.parent == first.folder.parent
+    assert second.folder.name.startswith("seed-0-")
+    assert rerun("SMFEA", copied).folder == second.folder
+    assert all(file.read_bytes() == content for file, content in before.items())
+    versions = json.loads((second.folder / "run.json").read_text())["versions"]
+    expected = {"trees": trees.TREES_VERSION, "concepts": knowledge.CONCEPTS_VERSION}
+    assert versions == expected
 
 
 @pytest.mark.parametrize("key", PINNED)

@@ -278,9 +278,9 @@ def test_unknown_scale_schedule_and_field():
         ({"epochs": 2.5}, r"epochs must be a whole number, as in epochs=\d+, not 2.5"),
         ({"epochs": "ten"}, "epochs must be a whole number.*not 'ten'"),
         ({"batch_size": 1}, "batch_size must be at least 2"),  # one pair has no negatives
-        ({"lr": -1e-3}, "lr must be above 0 and finite, not -0.001"),
-        ({"lr": float("nan")}, "lr must be above 0 and finite, not nan"),
-        ({"lr": float("inf")}, "lr must be above 0 and finite"),
+        ({"lr": -1e-3}, "lr must be above 0 and at most 1e.06, not -0.001"),
+        ({"lr": float("nan")}, "lr must be above 0 and at most 1e.06, not nan"),
+        ({"lr": float("inf")}, "lr must be above 0 and at most 1e.06, not inf"),
         ({"lr": True}, "lr must be a number, as in lr=0.0002, not True"),
         ({"margin": 0}, "margin must be above 0"),
         ({"margin": "0,2"}, "margin must be a number"),

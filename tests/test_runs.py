@@ -13,11 +13,12 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from xmr_lib import recipes, runs, toy, training
+from xmr_lib import recipes, runs, toy, trainer, training
 from xmr_lib.data import captioned
 from xmr_lib.data.features import extract
 from xmr_lib.encoders.backbone import load_backbone
 from xmr_lib.errors import DataError, UnknownNameError
+from xmr_lib.run_folders import fingerprint
 from xmr_lib.runs import DataSource
 
 TINY = {
@@ -69,8 +70,11 @@ def test_a_run_is_whole(finished, scenes):
     data_part, scale, slug, seed = finished.folder.relative_to(scenes.parent / "runs").parts
     assert data_part.startswith("toy-tiny-") and (scale, seed) == ("toy", "seed-0")
     assert slug.startswith("rfe-"), "overrides leave their mark in the name"
-    again = training.test(
-        finished.model, finished.report, finished.features.array, finished.vocabulary
+    again = trainer.evaluate(
+        finished.model,
+        finished.report,
+        finished.features.array,
+        finished.vocabulary.encode(finished.report.captions),
     )
     assert again.metrics() == pytest.approx(finished.metrics)
     said = json.loads((finished.folder / "run.json").read_text())
@@ -89,18 +93,15 @@ def test_a_finished_run_is_reused(finished, scenes, monkeypatch):
             assert torch.equal(weight, finished.model.state_dict()[name])
 
 
-def test_a_run_of_a_scale_that_changed_is_trained_anew(scenes, tmp_path, monkeypatch):
-    folders, rates = set(), []
-    for lr in (1e-3, 5e-4):
-        monkeypatch.setitem(recipes.SCALES, "toy", {**recipes.SCALES["toy"], **TINY, "lr": lr})
-        if rates:
-            with pytest.warns(UserWarning, match="trained with other settings"):
-                run = runs.run("RFE", scenes, backbone="toy", scale="toy", root=tmp_path)
-        else:
-            run = runs.run("RFE", scenes, backbone="toy", scale="toy", root=tmp_path)
-        folders.add(run.folder)
-        rates.append(run.history["lr"][0])
-    assert len(folders) == 1 and rates == [1e-3, 5e-4]
+def test_a_default_that_changed_gets_a_place_of_its_own(scenes, tmp_path, monkeypatch):
+    """A finished run is kept when the values behind its name change."""
+    trained = {}
+    for lr in (1e-3, 5e-4, 1e-3, 5e-4):
+        monkeypatch.setitem(recipes.SCALES, "toy", recipes.SCALES["toy"] | TINY | {"lr": lr})
+        run = runs.run("RFE", scenes, backbone="toy", scale="toy", root=tmp_path)
+        assert run.history["lr"][0] == lr
+        assert trained.setdefault(lr, run.folder) == run.folder
+    assert trained[1e-3].name == "seed-0" and trained[5e-4].parent == trained[1e-3].parent
 
 
 def test_training_anew_when_asked(finished, scenes, tmp_path):
@@ -160,7 +161,7 @@ def test_changed_captions_are_other_data(finished, scenes, tmp_path):
     changed = captioned.load(other)
     features = extract(changed, "toy")
     assert features.key == finished.features.key, "the pictures are the same"
-    assert runs._fingerprint(changed, features) != runs._fingerprint(finished.data, features)
+    assert fingerprint(changed, features) != fingerprint(finished.data, features)
     with pytest.raises(DataError, match="another version of toy-tiny: captions, splits, pictures"):
         runs.load(finished.folder, data=changed)
     # so are other splits, and captions handed to another image
@@ -170,7 +171,7 @@ def test_changed_captions_are_other_data(finished, scenes, tmp_path):
     owners[5] = 0
     for part in ({"splits": splits}, {"image_of_caption": owners}):
         moved = replace(finished.data, **part)
-        assert runs._fingerprint(moved, features) != runs._fingerprint(finished.data, features)
+        assert fingerprint(moved, features) != fingerprint(finished.data, features)
 
 
 def test_what_is_toy():
@@ -216,13 +217,16 @@ def test_a_moved_run_opens(finished, copied):
         (lambda f: (f / "run.json").write_text("{"), r"run\.json is not valid JSON"),
         (lambda f: (f / "run.json").write_bytes(b"\xff\xfe\x00"), r"run\.json is not valid JSON"),
         (lambda f: (f / "run.json").write_text("[]"), r"run\.json is missing or damaged"),
-        (lambda f: edit(f, recipe={}), r"run\.json is missing or damaged.*train again"),
+        (lambda f: edit(f, recipe={}), r"run\.json is missing or damaged.*Train the run again"),
         (lambda f: edit(f, fingerprint=...), r"run\.json is missing or damaged.*'fingerprint'"),
         (lambda f: edit(f, data={"path": "x"}), r"run\.json is missing or damaged"),
         (lambda f: edit(f, data=None), "does not say where its data came from: pass `data`"),
         (lambda f: edit(f, fingerprint="0" * 8), "trained on another version of toy-tiny"),
-        (lambda f: edit(f, data={"data": "/gone"}), r"(?s)/gone: there is no.*load\(folder, data="),
-        (lambda f: (f / "model.safetensors").write_bytes(b"torn"), "model.safetensors cannot be"),
+        (lambda f: edit(f, data={"data": "/gone"}), r"(?s)/gone: there is no.*--data FOLDER"),
+        (
+            lambda f: (f / "model.safetensors").write_bytes(b"torn"),
+            "model.safetensors is damaged.*--no-resume",
+        ),
         (lambda f: (f / "model.safetensors").unlink(), "model.safetensors is missing"),
         (lambda f: (f / "vocabulary.json").write_text("{}"), "vocabulary.json is not a vocab"),
         (lambda f: (f / "vocabulary.json").unlink(), "No vocabulary at"),
@@ -372,7 +376,12 @@ def test_finetuning_trains_the_network_too(tmp_path):
 
     # opened again it encodes with its own network, and searches with it too
     opened = runs.load(run.folder)
-    again = training.test(opened.model, opened.report, opened.features.array, opened.vocabulary)
+    again = trainer.evaluate(
+        opened.model,
+        opened.report,
+        opened.features.array,
+        opened.vocabulary.encode(opened.report.captions),
+    )
     assert again.metrics() == pytest.approx(run.metrics)
     by_number = opened.search_captions(2, k=5)
     by_file = opened.search_captions(opened.report.image_files[2], k=5)

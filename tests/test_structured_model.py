@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from xmr_lib import models, recipes, training
+from xmr_lib import models, recipes, trainer
 from xmr_lib.data.batches import Batch
 from xmr_lib.errors import DataError
 from xmr_lib.language.categories import Categories
@@ -260,9 +260,9 @@ def test_both_trees_share_what_is_printed_without_a_side(tmp_path):
     assert shared.image_tree.structure is not shared.text_tree.structure
     saved = {name for name in shared.state_dict() if name.startswith("text_tree")}
     assert all(name.startswith("text_tree.structure") for name in saved)
-    training.save_weights(shared, tmp_path / "weights.safetensors")
+    trainer.save_weights(shared, tmp_path / "weights.safetensors")
     again = made()
-    training.load_weights(again, tmp_path / "weights.safetensors")
+    trainer.load_weights(again, tmp_path / "weights.safetensors")
     data = batch()
     expected = shared.eval().encode_captions(data).vectors
     torch.testing.assert_close(again.eval().encode_captions(data).vectors, expected)

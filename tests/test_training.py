@@ -1,6 +1,7 @@
 import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from accelerate import Accelerator
 from made_data import STAGE_DIMS, make
 from safetensors.torch import load_file
 
-from xmr_lib import models, recipes, training
+from xmr_lib import models, recipes, trainer, training
 from xmr_lib.data.batches import Batch
 from xmr_lib.errors import DataError
 
@@ -60,8 +61,7 @@ def test_five_steps_equal_a_plain_vsepp_loop(negatives):
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-4)
     batch = Batch(images, tokens, lengths, pooled)
     losses = [
-        training.train_epoch(model, [batch], optimizer, Accelerator(), 2.0)["loss"]
-        for _ in range(5)
+        trainer.train_epoch(model, [batch], optimizer, Accelerator(), 2.0)["loss"] for _ in range(5)
     ]
     np.testing.assert_allclose(losses, expected, rtol=1e-5)
     for (name, ours), theirs in zip(model.named_parameters(), plain.parameters(), strict=True):
@@ -72,7 +72,7 @@ def test_training_learns_and_leaves_a_whole_run(tmp_path):
     data, features = make()
     recipe = tiny(epochs=12, rnn_dim=32, joint_dim=32, lr=5e-3)
     result = training.train(recipe, data, features, STAGE_DIMS, tmp_path)
-    assert result.metrics()["t2i_r5"] > 60  # chance is 25
+    assert result.retrieval.metrics()["t2i_r5"] > 60  # chance is 25
     assert {p.name for p in tmp_path.iterdir()} == {
         "history.json", "model.safetensors", "ranks.npz", "recipe.json", "stage-1",
         "vocabulary.json",
@@ -136,6 +136,51 @@ def test_a_run_killed_twice_ends_with_the_same_bits(tmp_path):
         for row in rows:
             row.pop("seconds")
     assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "optimizer.bin", "progress.json"])
+def test_a_damaged_checkpoint_is_left_for_the_one_before(tmp_path, file):
+    data, features = make()
+    for name in ("whole", "damaged"):
+        training.train(tiny(), data, features, STAGE_DIMS, tmp_path / name)
+    stage = tmp_path / "damaged" / "stage-1"
+    assert [folder.name for folder in sorted(stage.glob("epoch-*"))] == ["epoch-0002", "epoch-0003"]
+    damaged = stage / "epoch-0003" / file
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 64
+    damaged.write_bytes(content)
+    (stage / "best.safetensors").unlink()  # epoch 3 is trained again, and is the best one
+    with pytest.warns(UserWarning, match=r"epoch-0003 is damaged"):
+        training.train(tiny(), data, features, STAGE_DIMS, tmp_path / "damaged")
+    weights = [load_file(tmp_path / n / "model.safetensors") for n in ("whole", "damaged")]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    damaged.write_bytes(content)
+    shutil.rmtree(stage / "epoch-0002")
+    with pytest.warns(
+        UserWarning, match=r"epoch-0003 is damaged"
+    ):  # nothing is left: from the start
+        training.train(tiny(), data, features, STAGE_DIMS, tmp_path / "damaged")
+
+
+def test_a_loss_that_is_not_finite_says_why(tmp_path):
+    data, features = make()
+    features[:] = np.nan
+    with pytest.raises(DataError, match="not finite from the start: the features are not"):
+        training.train(tiny(standardise=True), data, features, STAGE_DIMS, tmp_path)
+
+
+@pytest.mark.parametrize(("omp", "threads"), [(None, 1), ("2", 2)])
+def test_small_models_train_on_one_thread(tmp_path, monkeypatch, omp, threads):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if omp:
+        monkeypatch.setenv("OMP_NUM_THREADS", omp)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        found = training.train(tiny(epochs=1), *make(), STAGE_DIMS, tmp_path)
+        assert found.threads == threads and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_epochs_of_another_recipe_are_not_gone_on_with(tmp_path):
@@ -205,12 +250,14 @@ def test_three_parts():
 
 def test_weights_of_another_model_are_refused(tmp_path):
     model = models.build(tiny().model, 10, STAGE_DIMS)
-    training.save_weights(model, tmp_path / "w.safetensors")
+    trainer.save_weights(model, tmp_path / "w.safetensors")
     other = models.build(tiny(rnn_dim=16).model, 10, STAGE_DIMS)
-    with pytest.raises(DataError, match=r"w.safetensors cannot be read as this model's weights"):
-        training.load_weights(other, tmp_path / "w.safetensors")
+    with pytest.raises(
+        DataError, match=r"w.safetensors holds the weights of another model \(size mi.*--no-resume"
+    ):
+        trainer.load_weights(other, tmp_path / "w.safetensors")
     (tmp_path / "w.safetensors").write_bytes(b"torn")
-    with pytest.raises(DataError, match="cannot be read"):
-        training.load_weights(model, tmp_path / "w.safetensors")
+    with pytest.raises(DataError, match=r"w.safetensors is damaged.*--no-resume"):
+        trainer.load_weights(model, tmp_path / "w.safetensors")
     with pytest.raises(DataError, match="the run has not finished"):
-        training.load_weights(model, tmp_path / "none.safetensors")
+        trainer.load_weights(model, tmp_path / "none.safetensors")

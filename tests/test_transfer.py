@@ -16,7 +16,7 @@ from xmr_lib.encoders.backbone import load_backbone
 from xmr_lib.encoding import encode_images
 from xmr_lib.errors import DataError
 from xmr_lib.sources import features_of
-from xmr_lib.transfer import reported, transfer
+from xmr_lib.training import reported
 
 SIZES = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "batch_size": 32, "epochs": 2}
 
@@ -53,7 +53,7 @@ def test_the_other_pictures_by_the_runs_own_weights_and_words(scenes, recipe):
     plain, sketch = scenes
     run = runs.run(recipe, plain, **SIZES)
     before = {name: value.clone() for name, value in run.model.state_dict().items()}
-    moved = transfer(run, sketch)
+    moved = run.on(sketch)
     test = sketch.split("test")
     images = encode_images(
         run.model, test, features_of(sketch, of_regions=run.recipe.of_regions).inputs
@@ -69,11 +69,11 @@ def test_the_other_pictures_by_the_runs_own_weights_and_words(scenes, recipe):
 def test_transfer_to_its_own_data_changes_nothing(scenes):
     for recipe in ("VSE++", "SCAN t-i AVG"):
         run = runs.run(recipe, scenes[0], **SIZES)
-        assert transfer(run, scenes[0]).metrics == run.metrics
+        assert run.on(scenes[0]).metrics == run.metrics
 
 
 def test_a_picture_file_is_found_like_the_data_sets_own_image(scenes):
-    moved = transfer(runs.run("VSE++", scenes[0], **SIZES), scenes[1])
+    moved = runs.run("VSE++", scenes[0], **SIZES).on(scenes[1])
     by_number = moved.search_captions(3, k=2)
     by_file = moved.search_captions(moved.report.image_files[3], k=2)
     assert [hit.caption for hit in by_file] == [hit.caption for hit in by_number]
@@ -83,7 +83,7 @@ def test_unknown_words_are_counted(scenes, photos):
     run = runs.run("VSE++", scenes[0], **SIZES)
     # "a dog xylophone number i": two of five words are in the scenes' captions.
     assert {"a", "dog"} <= set(run.vocabulary.words) and "number" not in run.vocabulary.words
-    assert transfer(run, photos).unknown_words == pytest.approx(3 / 5)
+    assert run.on(photos).unknown_words == pytest.approx(3 / 5)
 
 
 def test_what_is_reported(scenes, photos):
@@ -93,26 +93,26 @@ def test_what_is_reported(scenes, photos):
     assert reported(without_test).n_images == 10  # "val" whole: nothing was chosen by it
     run = runs.run("VSE++", plain, **SIZES)
     pair = ensemble.Ensemble("twice", (run, run))
-    for found in (transfer(run, photos), transfer(pair, photos)):  # no training split at all
+    for found in (run.on(photos), pair.on(photos)):  # no training split at all
         assert found.report.n_images == 3 and len(found.retrieval.t2i.greater) == 3
     with pytest.raises(DataError, match="no split 'test' or 'val'"):
-        transfer(run, plain.subset(np.arange(40)).as_whole())
+        run.on(plain.subset(np.arange(40)).as_whole())
 
 
 def test_an_ensemble_is_moved_member_by_member(scenes):
     pair = ensemble.train("VSE++ + SCAN t-i AVG", scenes[0], **SIZES)
-    moved = transfer(pair, scenes[1])
-    each = [transfer(member, scenes[1]).score_matrix() for member in pair.members]
+    moved = pair.on(scenes[1])
+    each = [member.on(scenes[1]).score_matrix() for member in pair.members]
     np.testing.assert_allclose(moved.score_matrix(), np.mean(each, axis=0), atol=1e-5)
-    assert moved.unknown_words == pytest.approx(transfer(pair.members[0], scenes[1]).unknown_words)
+    assert moved.unknown_words == pytest.approx(pair.members[0].on(scenes[1]).unknown_words)
 
 
 def test_the_kind_of_regions_goes_along(scenes, photos):
     """A run on photographs' default regions, the grid, sees a grid of toy scenes, not boxes."""
     grid = runs.run("SCAN t-i AVG", scenes[0], regions="grid", **SIZES)
     as_default = replace(grid, regions=None)
-    assert transfer(as_default, scenes[1]).features.kind == "grid"
-    moved = transfer(as_default, photos)
+    assert as_default.on(scenes[1]).features.kind == "grid"
+    moved = as_default.on(photos)
     assert moved.features.array.shape[1:] == grid.features.array.shape[1:]
     assert moved.score_matrix().shape == (3, 3)
 
@@ -120,23 +120,23 @@ def test_the_kind_of_regions_goes_along(scenes, photos):
 def test_features_of_another_kind_are_told(scenes, photos, tmp_path):
     boxes = runs.run("SCAN t-i AVG", scenes[0], **SIZES)
     with pytest.raises(DataError, match="boxes"):
-        transfer(boxes, photos)  # nobody knows the boxes of a photograph
+        boxes.on(photos)  # nobody knows the boxes of a photograph
     np.save(tmp_path / "test_ims.npy", np.ones((2, 5, boxes.features.dim), np.float32))
     (tmp_path / "test_caps.txt").write_text("a dog\n" * 10)
     with pytest.raises(DataError, match=r"boxes of toy, size 328.*brings precomputed of"):
-        transfer(boxes, tmp_path)  # as many numbers a region, made by another network
+        boxes.on(tmp_path)  # as many numbers a region, made by another network
     from_file = replace(boxes, features=replace(boxes.features, kind="precomputed"))
     with pytest.raises(DataError, match="read from files"):
-        transfer(from_file, scenes[1])
+        from_file.on(scenes[1])
 
 
 def test_a_run_that_trained_its_cnn_reads_the_pictures(scenes):
     run = runs.run("VSE++", scenes[0], **SIZES)
     tuned = replace(run, model=deepcopy(run.model))
     tuned.model.backbone = load_backbone("toy")  # as if a second stage had changed nothing
-    moved = transfer(tuned, scenes[1])
+    moved = tuned.on(scenes[1])
     assert moved.features is None
-    expected = transfer(run, scenes[1]).score_matrix()
+    expected = run.on(scenes[1]).score_matrix()
     np.testing.assert_allclose(moved.score_matrix(), expected, atol=1e-4)
 
 
@@ -148,6 +148,6 @@ def test_table_4_of_the_drawn_scenes(scenes, tmp_path):
     row = frame.set_index("recipe").loc["VSE++"]
     run = runs.run("VSE++", scenes[0], **SIZES)
     assert row["at_home_rsum"] == pytest.approx(run.metrics["rsum"])
-    assert row["measured_rsum"] == pytest.approx(transfer(run, scenes[1]).metrics["rsum"])
+    assert row["measured_rsum"] == pytest.approx(run.on(scenes[1]).metrics["rsum"])
     assert row["printed_i2t_r1"] == 40.5 and np.isnan(row["printed_i2t_r5"])
     assert [file.suffix for file in sorted(tmp_path.iterdir())] == [".csv", ".png"]

@@ -1,7 +1,8 @@
-"""What a stage of training leaves behind after every epoch, so that a killed run can go on.
+"""What a stage of training leaves behind after every epoch, so that a killed run can continue.
 
 A checkpoint holds the model without the wrapper that several processes put around it, so that a
-run begun by two processes may be ended by one, or by eight.
+run begun by two processes may be ended by one, or by eight. The last two are kept, each with a
+checksum for every file: when the newest is damaged, the epoch after the other is trained again.
 """
 
 from __future__ import annotations
@@ -9,10 +10,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
+import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from accelerate import Accelerator
+
+KEPT = 2
 
 
 @dataclass
@@ -41,12 +46,12 @@ def _unwrap_loaded(models: list, folder: str) -> None:
 
 
 def save(accelerator: Accelerator, folder: Path, progress: Progress) -> None:
-    """Writes everything needed to go on, under a name it only gets once it is complete.
+    """Writes everything needed to continue, under a name it only gets once it is complete.
 
     Args:
-        accelerator: What `register` was given. All processes must come here.
+        accelerator: What `register` was given. All processes must call this.
         folder: Of the stage.
-        progress: The first process's counts; the others' is not looked at.
+        progress: The first process's counts; the others' are not used.
     """
     unfinished = folder / "unfinished"
     if accelerator.is_main_process:
@@ -56,20 +61,45 @@ def save(accelerator: Accelerator, folder: Path, progress: Progress) -> None:
     accelerator.wait_for_everyone()
     if not accelerator.is_main_process:
         return
-    (unfinished / "progress.json").write_text(json.dumps(asdict(progress)))
-    before = latest(folder)
-    os.replace(unfinished, folder / f"epoch-{progress.epoch:04d}")
-    if before is not None:
-        shutil.rmtree(before, ignore_errors=True)
+    content = asdict(progress) | {"checksums": _checksums(unfinished)}
+    (unfinished / "progress.json").write_text(json.dumps(content))
+    finished = folder / f"epoch-{progress.epoch:04d}"
+    shutil.rmtree(finished, ignore_errors=True)  # a damaged one
+    os.replace(unfinished, finished)
+    for old in _newest_first(folder)[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
-def load(accelerator: Accelerator, checkpoint: Path) -> Progress:
-    """Puts everything back as it was, and says how far that is."""
-    accelerator.load_state(str(checkpoint))
-    return Progress(**json.loads((checkpoint / "progress.json").read_text()))
+def resume(accelerator: Accelerator, folder: Path) -> Progress:
+    """Restores the newest undamaged checkpoint of a stage; without one nothing changes.
+
+    Returns:
+        How far the stage has come.
+    """
+    for checkpoint in _newest_first(folder):
+        try:
+            content = json.loads((checkpoint / "progress.json").read_text())
+            checksums = content.pop("checksums", None)  # earlier versions wrote none
+            progress = Progress(**content)
+            damaged = checksums is not None and checksums != _checksums(checkpoint)
+        except (OSError, ValueError, TypeError, AttributeError):
+            damaged = True
+        if not damaged:
+            accelerator.load_state(str(checkpoint))
+            return progress
+        warnings.warn(f"{checkpoint} is damaged and not used.", stacklevel=3)
+    return Progress()
 
 
-def latest(folder: Path) -> Path | None:
-    """The newest complete checkpoint of a stage."""
-    found = sorted(folder.glob("epoch-[0-9]*"))
-    return found[-1] if found else None
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("epoch-[0-9]*"), reverse=True)
+
+
+def _checksums(folder: Path) -> dict[str, int]:
+    """CRC-32 of every file of a checkpoint but its own list."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): zlib.crc32(path.read_bytes())
+        for path in files
+        if path.name != "progress.json"
+    }

@@ -18,7 +18,7 @@ from xmr_lib.errors import DataError, UnknownNameError
 
 Several = Annotated[int, 2, math.inf]  # a count of at least two
 MaybeNone = Annotated[int, 0, math.inf]  # a count that may be 0
-Weight = Annotated[float, 0, math.inf]  # a number that may be 0
+Weight = Annotated[float, 0, 1e6]  # a number that may be 0
 Share = Annotated[float, 0, 1]
 Dropout = Annotated[float, 0, 0.99]  # a rate; 1 would leave nothing
 Margin = Annotated[float, 5e-324, 100]  # above 0; scores differ by a few units at most
@@ -87,11 +87,10 @@ def _number(name: str, kind: type, limits: list, value: Any, usual: float) -> fl
     if not isinstance(value, Real if kind is float else Integral) or isinstance(value, bool):
         what = "a number" if kind is float else "a whole number"
         raise DataError(f"{name} must be {what}, as in {name}={usual}, not {value!r}.")
-    least, most = limits or ((1, math.inf) if kind is int else (5e-324, math.inf))
-    if not least <= value <= most or value in (math.inf, -math.inf):
+    least, most = limits or ((1, math.inf) if kind is int else (5e-324, 1e6))
+    if not least <= value <= most:
         above = f"at least {least}" if least >= 1 or least == 0 else "above 0"
-        upper = "finite" if most == math.inf else f"at most {most}"
-        wanted = above if kind is int else f"{above} and {upper}"
+        wanted = above if kind is int else f"{above} and at most {most:g}"
         raise DataError(f"{name} must be {wanted}, not {value}.")
     return kind(value)
 

@@ -21,7 +21,6 @@ import re
 import subprocess
 import sys
 import warnings
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +43,7 @@ TIMEOUT = timedelta(hours=12)  # others wait while one extracts features or vali
 
 
 class _Gather(torch.autograd.Function):
-    """All processes' rows; on the way back the sum of all processes' gradients of the own rows."""
+    """Forward, all processes' rows; backward, the sum of their gradients of this one's rows."""
 
     @staticmethod
     def forward(ctx, rows: Tensor, sizes: tuple[int, ...]) -> Tensor:
@@ -73,8 +72,8 @@ def gather_with_gradient(rows: Tensor, sizes: Sequence[int] | None = None) -> Te
         sizes: Rows of each process, where they are known; else the processes tell one another.
 
     Returns:
-        `(sum of sizes, …)`. On the way back each process gets the gradients of its own rows, added
-        up over all processes: that of the sum of the processes' losses.
+        `(sum of sizes, …)`. Backward, each process gets the gradients of its own rows, added up
+        over all processes: that of the sum of the processes' losses.
 
     >>> gather_with_gradient(torch.tensor([[1.0], [2.0]]))  # one process
     tensor([[1.],
@@ -245,28 +244,29 @@ def launch(arguments: Sequence[str], n_processes: int = 2, *, cpu: bool = False)
         raise DataError(f"n_processes must be at least 1, not {n_processes}.")
     if not cpu and _has_gpus() and torch.accelerator.device_count() < n_processes:
         raise DataError(_too_few_gpus(n_processes))
-    last: deque[str] = deque(maxlen=20)
-    process = subprocess.Popen(
-        _command(arguments, n_processes), env=_environment(n_processes, cpu),
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-        encoding="utf-8", errors="replace",
-    )  # fmt: skip
-    try:
-        process.stdout.reconfigure(newline="")  # keep \r, by which progress bars go back
-        failed = False
-        for line in process.stdout:
-            failed = failed or _OF_TORCHRUN.search(line) is not None
-            if failed:  # torchrun's own traceback says nothing more
-                continue
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            if not line.endswith("\r"):
-                last.append(line.rstrip())
-        process.wait()
-    finally:
-        _stop(process)
+    environment = _environment(n_processes, cpu)
+    lines, ended = [], False
+    with subprocess.Popen(
+        _command(arguments, n_processes),
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        encoding="utf-8",
+        errors="replace",
+    ) as process:
+        process.stdout.reconfigure(newline="")  # keep \r, with which progress bars start again
+        try:
+            for line in process.stdout:
+                ended = ended or _OF_TORCHRUN.search(line) is not None
+                if not ended:  # torchrun's own report of a failure adds nothing
+                    sys.stdout.write(line)
+                    lines += [] if line.endswith("\r") else [line.rstrip()]
+        except BaseException:  # such as the stop button of a notebook
+            process.terminate()  # torchrun ends its processes
+            raise
     if process.returncode:
-        shown = "\n".join(line for line in last if line)
+        shown = "\n".join(list(filter(None, lines))[-20:])
         raise DataError(
             f"`{' '.join(arguments)}` in {n_processes} processes failed (exit status "
             f"{process.returncode}). Its last lines:\n{shown}"
@@ -274,10 +274,8 @@ def launch(arguments: Sequence[str], n_processes: int = 2, *, cpu: bool = False)
 
 
 def _command(arguments: Sequence[str], n_processes: int) -> list[str]:
-    return [
-        sys.executable, "-m", "torch.distributed.run", "--standalone",  # finds a free port
-        "--nproc-per-node", str(n_processes), "-m", "xmr_lib", *arguments,
-    ]  # fmt: skip
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]  # finds a free port
+    return [*torchrun, "--nproc-per-node", str(n_processes), "-m", "xmr_lib", *arguments]
 
 
 def _environment(n_processes: int, cpu: bool) -> dict[str, str]:
@@ -285,23 +283,10 @@ def _environment(n_processes: int, cpu: bool) -> dict[str, str]:
     package = str(Path(__file__).resolve().parents[1])
     paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
     threads = max(1, (os.cpu_count() or 1) // n_processes)
-    found = {
-        "OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8",
-    } | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}  # fmt: skip
+    usual = {"OMP_NUM_THREADS": str(threads), "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+    found = usual | os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     if cpu:
         found |= {"ACCELERATE_USE_CPU": "true"}
     if os.name == "nt":  # PyTorch for Windows is built without libuv
         found |= {"USE_LIBUV": "0"}
     return found
-
-
-def _stop(process: subprocess.Popen) -> None:
-    """Ends what still runs, as when the notebook's user presses stop."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    process.stdout.close()

@@ -132,6 +132,27 @@ class Ensemble(Retriever):
         )
 
     @cached_property
+    def report(self) -> CaptionedImages:
+        """The images that the members report on."""
+        return self.members[0].report
+
+    @property
+    def unknown_words(self) -> float:
+        """Share (0 … 1) of the reported captions' words that a member does not know, on average."""
+        return sum(member.unknown_words for member in self.members) / len(self.members)
+
+    def on(
+        self, data: str | Path | DataSource | CaptionedImages, *, regions: str | None = None
+    ) -> Ensemble:
+        """The ensemble on another data set, see `Run.on`."""
+        source = DataSource(str(data)) if isinstance(data, str | Path) else data
+        moved = (
+            member.on(source, regions=regions if member.recipe.of_regions else None)
+            for member in self.members
+        )
+        return Ensemble(self.name, tuple(moved))
+
+    @cached_property
     def retrieval(self) -> Retrieval:
         """Ranks on the reported split."""
         return self.evaluate()[0]
@@ -171,20 +192,18 @@ def train(
     source = DataSource(str(data)) if isinstance(data, str | Path) else data
     members = recipes.compose(name).members
     fields = {key: value for key, value in options.items() if key not in _OF_RUN}
-    trained = []
-    options = {key: value for key, value in options.items() if key in _OF_RUN}
     own = {member: recipes.overrides_for(member, fields) for member in members}
     if unused := [key for key in fields if not any(key in each for each in own.values())]:
-        raise DataError(f"{name} has no field {unused[0]}.")
+        raise DataError(f"{name} has no field {unused[0]!r}.")
+    given = {key: options[key] for key in _OF_RUN if key in options}
+    trained = []
     for member in members:
         recipe = member if recipe_of is None else recipe_of(member)
-        known = (features or {}).get(recipes.get(member).of_regions)
-        trained.append(
-            runs.run(
-                recipe, source, seed=seed, root=root, resume=resume, features=known,
-                **options, **own[member],
-            )
-        )  # fmt: skip
+        of_regions = recipes.get(member).of_regions
+        some = given | own[member] | {"features": (features or {}).get(of_regions)}
+        if "regions" in some and not of_regions and len(members) > 1:
+            del some["regions"]  # for the other members
+        trained.append(runs.run(recipe, source, seed=seed, root=root, resume=resume, **some))
     if len(trained) == 1:
         return trained[0]
     return Ensemble(name.removesuffix(recipes.RERANK), tuple(trained))

@@ -26,7 +26,7 @@ from xmr_lib.models.base import SCALES
 from xmr_lib.models.cross import SCALES as SCAN_SCALES
 from xmr_lib.models.structured import SCALES as SMFEA_SCALES
 from xmr_lib.models.structured import TREE_WEIGHTS
-from xmr_lib.training import SCHEDULES, TrainingConfig
+from xmr_lib.trainer import SCHEDULES, TrainingConfig
 
 RERANK = "-rerank"
 TRANSDUCTIVE = "transductive"
@@ -262,7 +262,7 @@ def get(name: str, scale: Scale = "paper", *, schedule: str | None = None, **ove
     Args:
         name: One of `names()`, or any name of the grammars above.
         scale: "toy", "laptop" or "paper".
-        schedule: One of `training.SCHEDULES`; None keeps the scale's own. At paper scale VSE++ and
+        schedule: One of `trainer.SCHEDULES`; None keeps the scale's own. At paper scale VSE++ and
             its kin take "vsepp", SCAN and SCAN-RFE "scan-f30k", SMFEA and CVSE "smfea", all others
             "rfe-f30k".
         overrides: Fields of the model's config or of `TrainingConfig`.

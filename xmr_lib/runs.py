@@ -7,25 +7,23 @@ captions and splits, so that results never mix between versions of a data set.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
-import warnings
 import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from numbers import Integral
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 from accelerate import PartialState
 from torch import Tensor
 
-from xmr_lib import distributed, models, recipes, training
+from xmr_lib import distributed, models, recipes, trainer, training
 from xmr_lib.data.batches import Batch
 from xmr_lib.data.captioned import CaptionedImages
-from xmr_lib.data.feature_store import write_atomically
 from xmr_lib.data.features import Features
 from xmr_lib.data.images import eval_transform, open_image
 from xmr_lib.data.regions import Regions, of_picture
@@ -34,32 +32,37 @@ from xmr_lib.encoders.backbone import load_backbone, pool_stages
 from xmr_lib.encoding import encode_captions, encode_images
 from xmr_lib.errors import DataError
 from xmr_lib.evaluation import Retrieval
-from xmr_lib.files import runs_dir
+from xmr_lib.files import atomic, runs_dir
 from xmr_lib.language.knowledge import Knowledge
 from xmr_lib.recipes import Recipe, Scale
 from xmr_lib.retriever import Retriever
+from xmr_lib.run_folders import (
+    alone,
+    damaged,
+    fingerprint,
+    folder_name,
+    place_of,
+    read_run,
+    versions_of,
+)
 from xmr_lib.similarity import Encoded
-from xmr_lib.sources import DataSource, default_backbone, features_of, grid_of, is_toy
+from xmr_lib.sources import DataSource, Made, default_backbone, features_of, grid_of, is_toy
 
 __all__ = ["DataSource", "Run", "default_backbone", "is_toy", "load", "run"]
 
 
 @dataclass(eq=False)
 class Run(Retriever):
-    """A finished run.
+    """A finished run in its folder, on the data that it was trained on or on other data (`on`).
 
     Attributes:
-        folder: Where it lies.
-        recipe: What was trained.
-        seed: Its seed.
         data: The whole data set.
-        features: Its features, pooled or of regions.
+        features: Pooled, or of regions; None on other data where the run's own CNN sees pictures.
         regions: Which regions, as `xmr_lib.sources.features_of` names them; None: its default.
-        vocabulary: Words it knows.
         model: With the weights that were best on the selection split.
-        history: One row an epoch.
-        retrieval: Ranks on the reported split.
-        seconds: What the training took.
+        history: One row per epoch.
+        at_home: Ranks on the reported split of its own data; None on other data.
+        seconds: Of the training.
         knowledge: SMFEA's and CVSE's categories and concepts.
     """
 
@@ -67,12 +70,12 @@ class Run(Retriever):
     recipe: Recipe
     seed: int
     data: CaptionedImages
-    features: Features | Regions
+    features: Features | Regions | None
     regions: str | None
     vocabulary: Vocabulary
     model: models.RetrievalModel
     history: pd.DataFrame
-    retrieval: Retrieval
+    at_home: Retrieval | None
     seconds: float
     knowledge: Knowledge = field(default_factory=Knowledge)
 
@@ -91,13 +94,55 @@ class Run(Retriever):
         """Whether the model's score is a cosine of two vectors."""
         return self.model.compares_vectors
 
+    @cached_property
+    def retrieval(self) -> Retrieval:
+        """Ranks on the reported split."""
+        return self.at_home or self.evaluate()[0]
+
+    @cached_property
+    def report(self) -> CaptionedImages:
+        """The images that are reported on; of other data "test", or all of "val"."""
+        return training.three_parts(self.data)[2] if self.at_home else training.reported(self.data)
+
+    @cached_property
+    def unknown_words(self) -> float:
+        """Share (0 … 1) of the reported captions' words that the run does not know."""
+        return self.vocabulary.share_of_unknown_words(self.report.captions)
+
+    def on(
+        self, data: str | Path | DataSource | CaptionedImages, *, regions: str | None = None
+    ) -> Run:
+        """The run on another data set: trained here, tested there (SMFEA Table 4).
+
+        Nothing is learnt from the other data: its pictures go through the same network, its
+        captions are read with the words that the run knows, and no epoch is chosen by it.
+
+        Args:
+            data: Where it is tested; its features are computed by the run's own network, transform
+                and kind of regions, or found in the cache.
+            regions: The other data set's TSV file of bottom-up regions, for a run that was trained
+                on such a file.
+
+        Raises:
+            DataError: The other data set has nothing to report on, or its features are not of the
+                kind and size that the run was trained on.
+        """
+        source, data = _read(data)
+        training.reported(data)  # before any features are computed
+        features = None
+        if self.model.backbone is None:
+            made = Made.of(self.features)
+            features = made.again(data, source, regions or self.regions, self.name)
+        return replace(self, data=data, features=features, at_home=None)
+
     def score(self, images: Encoded, captions: Encoded) -> Tensor:
         """The model's similarity, `(n_images, n_captions)`."""
         return self.model.score(images, captions)
 
     def encode_images(self, data: CaptionedImages) -> Encoded:
         """Every image of a part of the data set, in its order."""
-        return encode_images(self.model, data, self.features.inputs)
+        inputs = None if self.features is None else self.features.inputs
+        return encode_images(self.model, data, inputs)
 
     def encode_sentences(self, sentences: Sequence[str]) -> Encoded:
         """Any sentences, in their order."""
@@ -121,12 +166,11 @@ class Run(Retriever):
                 "regions": torch.from_numpy(found)[None],
                 "region_counts": torch.tensor([len(found)]),
             }
-        backbone = self.model.backbone or load_backbone(self.features.backbone)
-        look = eval_transform(
-            self.features.transform, backbone.image_size, backbone.mean, backbone.std
-        )
+        net = self.model.backbone or load_backbone(self.features.backbone)
+        transform = net.transform if self.model.backbone else self.features.transform
+        look = eval_transform(transform, net.image_size, net.mean, net.std)
         pixels = look(open_image(path))[None].to(device)  # (1, 3, size, size)
-        return {"pooled": pool_stages(backbone.to(device)(pixels))}
+        return {"pooled": pool_stages(net.to(device)(pixels))}
 
 
 def run(
@@ -145,6 +189,7 @@ def run(
     """Trains a recipe, or loads it when it was trained before.
 
     Of several processes (see `xmr_lib.distributed`) all must call it; each gets the finished run.
+    While another program trains the same run, this one waits.
 
     Args:
         recipe: A recipe or its name.
@@ -156,87 +201,115 @@ def run(
         regions: Which regions, for models that compare them (see `sources.features_of`).
         features: Features extracted before, instead of `backbone` and `regions`.
         root: Folder of all runs; `files.runs_dir()` by default.
-        resume: Reuse a finished run and go on with a killed one; False trains from the start.
+        resume: Reuse a finished run and continue a killed one; False trains from the start.
         overrides: Fields of the recipe, such as `margin=0.3`.
 
     Raises:
         UnknownNameError: No such recipe, scale, backbone or field.
-        DataError: The data cannot be used, or a value of the recipe makes no sense.
+        DataError: The data cannot be used, or a value of the recipe is not allowed.
     """
     if not isinstance(recipe, str) and (scale or overrides):
-        changed = ", ".join(overrides or ["scale"])
+        changed = next(iter(overrides), "scale")
         raise DataError(
             f"{changed} cannot be changed of a recipe that is already made: give its name "
             f"({recipe.name!r}), or change it with recipe.replaced({changed}=…)."
         )
+    if not isinstance(seed, Integral) or not 0 <= seed < 2**32:
+        raise DataError(f"The seed must be a whole number from 0 to {2**32 - 1}, not {seed!r}.")
     distributed.join()
-    source = DataSource(str(data)) if isinstance(data, str | Path) else data
     with distributed.main_first():  # toy scenes are drawn by one process
-        data = source.load() if isinstance(source, DataSource) else source
+        source, data = _read(data)
     if isinstance(recipe, str):
         scale = scale or ("toy" if is_toy(data) else "laptop")
         recipe = recipes.get(recipe, scale, **overrides)
-    of_regions = recipe.of_regions
+    if regions and not recipe.of_regions:
+        raise DataError(f"{recipe.name} takes whole images: leave regions={regions!r} out.")
     if features is None:
-        with distributed.main_first():  # and seen by one
+        with distributed.main_first():  # features are extracted by one process
             features = features_of(
-                data, source if isinstance(source, DataSource) else None,
-                of_regions=of_regions, backbone=backbone, kind=regions,
-            )  # fmt: skip
-    elif isinstance(features, Regions) != of_regions:
+                data, source, of_regions=recipe.of_regions, backbone=backbone, kind=regions
+            )
+    elif isinstance(features, Regions) != recipe.of_regions:
         raise DataError(
-            f"{recipe.name} needs {'regions' if of_regions else 'pooled features'}: see "
+            f"{recipe.name} needs {'regions' if recipe.of_regions else 'pooled features'}: see "
             "xmr_lib.sources.features_of."
         )
-    folder = (
-        (root or runs_dir())
-        / f"{data.name}-{_fingerprint(data, features)}"
-        / recipe.scale / recipe.slug / f"seed-{seed}"
-    )  # fmt: skip
+    place = (root or runs_dir()) / f"{folder_name(data.name)}-{fingerprint(data, features)}"
+    versions = versions_of(recipe)
+    folder = place_of(recipe, versions, place / recipe.scale / recipe.slug, seed)
     if resume and (folder / "run.json").is_file():
-        found = load(folder, data=data, features=features)
-        if found.recipe == recipe:
-            return found
-        warnings.warn(f"{folder} was trained with other settings: trained anew.", stacklevel=2)
-    distributed.wait()  # until all have looked whether it is finished
-    (folder / "run.json").unlink(missing_ok=True)  # what is trained anew is not finished
-    started = time.perf_counter()
-    training.train(
-        recipe, data, features.inputs, features.stage_dims, folder,
-        backbone=features.backbone, transform=features.transform, seed=seed, resume=resume,
-    )  # fmt: skip
-    if distributed.is_main():
-        content = {
-            "recipe": recipe.to_json(),
-            "seed": seed,
-            "data": asdict(source.absolute()) if isinstance(source, DataSource) else None,
-            "data_name": data.name,
-            "fingerprint": _fingerprint(data, features),
-            "backbone": features.backbone,
-            "regions": regions,
-            "transform": features.transform,
-            "stage_dims": list(features.stage_dims),
-            "seconds": round(time.perf_counter() - started, 2),
-            "torch": torch.__version__,
-            "metrics": Retrieval.load(folder / "ranks.npz").metrics(),
-        }
-        write_atomically(folder / "run.json", json.dumps(content, indent=1).encode())
-    distributed.wait()
-    return load(folder, data=data, features=features)
+        return load(folder, data=data, features=features)
+    with alone(folder):
+        if resume and (folder / "run.json").is_file():  # another program has trained it meanwhile
+            return load(folder, data=data, features=features)
+        distributed.wait()  # until all have looked whether it is finished
+        (folder / "run.json").unlink(missing_ok=True)  # what is trained anew is not finished
+        started = time.perf_counter()
+        trained = training.train(
+            recipe,
+            data,
+            features.inputs,
+            features.stage_dims,
+            folder,
+            backbone=features.backbone,
+            transform=features.transform,
+            seed=seed,
+            resume=resume,
+        )
+        seconds = round(time.perf_counter() - started, 2)
+        if distributed.is_main():
+            content = {
+                "recipe": recipe.to_json(),
+                "seed": int(seed),
+                "data": asdict(source.absolute()) if source else None,
+                "data_name": data.name,
+                "fingerprint": fingerprint(data, features),
+                "backbone": features.backbone,
+                "regions": regions,
+                "kind": Made.of(features).kind,
+                "transform": features.transform,
+                "stage_dims": list(features.stage_dims),
+                "seconds": seconds,
+                "threads": trained.threads,
+                "versions": versions,
+                "torch": torch.__version__,
+                "metrics": trained.retrieval.metrics(),
+            }
+            with atomic(folder / "run.json") as temporary:
+                temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        distributed.wait()
+    return Run(
+        folder,
+        recipe,
+        int(seed),
+        data,
+        features,
+        regions,
+        trained.vocabulary,
+        trained.model.to(PartialState().device),
+        pd.DataFrame(trained.history),
+        trained.retrieval,
+        seconds,
+        trained.knowledge,
+    )
 
 
-def _fingerprint(data: CaptionedImages, features: Features) -> str:
-    digest = hashlib.sha256(features.key.encode())
-    for part in ("\n".join(data.captions), "\n".join(data.splits)):
-        digest.update(part.encode())
-    digest.update(data.image_of_caption.astype("<i8").tobytes())
-    return digest.hexdigest()[:8]
+def _read(
+    data: str | Path | DataSource | CaptionedImages,
+) -> tuple[DataSource | None, CaptionedImages]:
+    """Where data came from, where that is known, and the captioned images."""
+    source = DataSource(str(data)) if isinstance(data, str | Path) else data
+    if isinstance(source, DataSource):
+        return source, source.load()
+    return None, source
 
 
 def load(
     folder: str | Path,
     data: str | Path | DataSource | CaptionedImages | None = None,
     features: Features | Regions | None = None,
+    *,
+    other: bool = False,
 ) -> Run:
     """Opens a finished run.
 
@@ -244,22 +317,27 @@ def load(
         folder: The run's folder (it holds `run.json`).
         data: Its data set; read again from where it was by default.
         features: Its features; extracted again, or found in the cache, by default.
+        other: `data` may also be another data set: the run comes back on that (see `Run.on`).
 
     Raises:
         DataError: The folder holds no finished run, a file of it is damaged, or the data set is
             not where it was or has changed.
     """
     folder = Path(folder)
-    content = _read_run(folder)
-    data = _data_of(folder, content, data)
-    recipe, source = content["recipe"], content["data"]
+    content = read_run(folder)
+    recipe = content["recipe"]
+    source, data = _data_of(folder, content, data)
     if features is None:
         features = features_of(
-            data, DataSource(**source) if source else None,
-            of_regions=recipe.of_regions, backbone=content["backbone"],
-            kind=content["regions"], transform=content["transform"],
-        )  # fmt: skip
-    if _fingerprint(data, features) != content["fingerprint"]:
+            data,
+            source,
+            of_regions=recipe.of_regions,
+            backbone=content["backbone"],
+            kind=content["regions"],
+            transform=content["transform"],
+        )
+    own = fingerprint(data, features) == content["fingerprint"]
+    if not own and not other:
         raise DataError(
             f"{folder} was trained on another version of {data.name}: captions, splits, pictures "
             "or backbone differ. Train it again, or pass the data it was trained on."
@@ -268,65 +346,55 @@ def load(
     tuned = load_backbone(features.backbone) if recipe.training.finetune_epochs else None
     if tuned is not None:
         tuned.transform = features.transform
-    knowledge = Knowledge()
+    known = Knowledge()
     if isinstance(recipe.model, models.SmfeaConfig):
-        knowledge = Knowledge.load(folder, recipe.model, vocabulary)
-    model = models.build(recipe.model, len(vocabulary), features.stage_dims, tuned, knowledge)
-    training.load_weights(model, folder / "model.safetensors")
+        known = Knowledge.load(folder, recipe.model, vocabulary)
+    model = models.build(recipe.model, len(vocabulary), content["stage_dims"], tuned, known)
+    trainer.load_weights(model, folder / "model.safetensors")
     try:
-        history = pd.read_json(folder / "history.json")
-        retrieval = Retrieval.load(folder / "ranks.npz")
+        history = pd.DataFrame(json.loads((folder / "history.json").read_text(encoding="utf-8")))
+        ranks = Retrieval.load(folder / "ranks.npz")
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise _damaged(folder, error) from None
-    return Run(
-        folder, recipe, content["seed"], data, features, content["regions"], vocabulary,
-        model.eval().to(PartialState().device), history, retrieval, content["seconds"],
-        knowledge,
-    )  # fmt: skip
-
-
-def _read_run(folder: Path) -> dict[str, Any]:
-    """What `run.json` says, its recipe as a `Recipe`."""
-    try:
-        content = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise DataError(
-            f"{folder} holds no finished run (no run.json). Give the folder that `train` printed; "
-            "a run that was stopped goes on when the same `train` command is given again."
-        ) from None
-    except ValueError as error:
-        raise DataError(f"{folder / 'run.json'} is not valid JSON ({error}).") from None
-    needed = ("recipe", "seed", "data", "fingerprint", "backbone", "transform", "seconds")
-    try:
-        return {name: content[name] for name in needed} | {
-            "recipe": Recipe.from_json(content["recipe"]),
-            "regions": content.get("regions"),
-        }
-    except (KeyError, TypeError, AttributeError) as error:
-        raise _damaged(folder, error, "run.json") from None
+        raise damaged(folder, error, "history.json or ranks.npz") from None
+    found = Run(
+        folder,
+        recipe,
+        content["seed"],
+        data,
+        features,
+        content["regions"],
+        vocabulary,
+        model.eval().to(PartialState().device),
+        history,
+        ranks,
+        content["seconds"],
+        known,
+    )
+    if own:
+        return found
+    made = Made(content["kind"], content["backbone"], content["transform"], content["stage_dims"])
+    features = made.again(data, source, content["regions"], recipe.name) if tuned is None else None
+    return replace(found, features=features, at_home=None)
 
 
 def _data_of(
     folder: Path, content: dict, data: str | Path | DataSource | CaptionedImages | None
-) -> CaptionedImages:
+) -> tuple[DataSource | None, CaptionedImages]:
     """The data set of a run: as given, else read from where it was when the run was trained."""
+    recorded = content["data"]
+    try:
+        source = DataSource(**recorded) if recorded else None
+    except TypeError as error:
+        raise damaged(folder, error, "run.json") from None
     if data is not None:
-        data = DataSource(str(data)) if isinstance(data, str | Path) else data
-        return data.load() if isinstance(data, DataSource) else data
-    if content["data"] is None:
+        given, data = _read(data)
+        return given or source, data
+    if source is None:
         raise DataError(f"{folder} does not say where its data came from: pass `data`.")
     try:
-        return DataSource(**content["data"]).load()
-    except TypeError as error:
-        raise _damaged(folder, error, "run.json") from None
+        return source, source.load()
     except DataError as error:
         raise DataError(
             f"The data that {folder} was trained on cannot be read: {error}\nIf it was moved, put "
-            "it back, or say where it is: xmr_lib.runs.load(folder, data=…)."
+            "it back, or say where it is: --data FOLDER, or xmr_lib.load_run(folder, data=…)."
         ) from None
-
-
-def _damaged(folder: Path, error: Exception, file: str = "history.json or ranks.npz") -> DataError:
-    return DataError(
-        f"{folder}: {file} is missing or damaged ({error!r}). Delete the folder and train again."
-    )

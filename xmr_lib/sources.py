@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from xmr_lib.errors import UnknownNameError
+from xmr_lib.errors import DataError, UnknownNameError
 
 if TYPE_CHECKING:  # imported where they are used: the command line's help needs no torch
     from xmr_lib.data.captioned import CaptionedImages
@@ -140,3 +140,78 @@ def grid_of(kind: str | None) -> dict[str, str | int | None]:
     if found := re.fullmatch(r"grid-(\d+)", kind):
         return {"kind": "grid", "cells": int(found[1])}
     raise UnknownNameError("kind of regions", kind, REGIONS)
+
+
+@dataclass(frozen=True)
+class Made:
+    """How features were made, as far as those of other data must agree.
+
+    Attributes:
+        kind: `Made.POOLED`, or which regions.
+        backbone: Network.
+        transform: Kind of transform.
+        dims: Channels of C1…C4; of regions the one size of their features.
+    """
+
+    POOLED: ClassVar[str] = "pooled features"
+
+    kind: str
+    backbone: str
+    transform: str
+    dims: tuple[int, ...]
+
+    @classmethod
+    def of(cls, features: Features | Regions) -> Made:
+        """How these were made."""
+        kind = getattr(features, "kind", cls.POOLED)
+        return cls(kind, features.backbone, features.transform, tuple(features.stage_dims))
+
+    def again(
+        self,
+        data: CaptionedImages,
+        source: DataSource | None,
+        regions: str | None,
+        name: str,
+    ) -> Features | Regions:
+        """Features of other data, made in the same way.
+
+        Args:
+            data: The other data.
+            source: Where it came from; a folder of precomputed regions brings its features along.
+            regions: Which regions, where they are named ("grid-4") or read from a file.
+            name: Of the run that was trained on such features, for messages.
+
+        Raises:
+            DataError: They cannot be made in the same way.
+        """
+        from xmr_lib.data.regions import KINDS
+
+        of_regions = self.kind != self.POOLED
+        from_file = regions is not None and regions.endswith(".tsv")
+        brought = from_file or (source is not None and source.precomputed)
+        if of_regions and self.kind not in KINDS and not brought:
+            raise DataError(
+                f"{name} was trained on regions read from files ({self.kind}); those of "
+                f"{data.name} are needed, too: give a folder of precomputed regions, or a TSV "
+                "file (regions='FILE.tsv')."
+            )
+        found = features_of(
+            data,
+            source,
+            of_regions=of_regions,
+            backbone=self.backbone,
+            kind=regions or self.kind,
+            transform=self.transform,
+        )
+        if self._agrees(made := Made.of(found)):
+            return found
+        raise DataError(
+            f"{name} was trained on {self}, and {data.name} brings {made}. Train with a backbone "
+            "and regions that both data sets have, such as --regions grid-4."
+        )
+
+    def _agrees(self, other: Made) -> bool:
+        return replace(self, transform="") == replace(other, transform="")
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.backbone}, size {' + '.join(map(str, self.dims))}"

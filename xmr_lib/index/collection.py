@@ -26,7 +26,6 @@ from xmr_lib.files import atomic
 from xmr_lib.retriever import Retriever
 from xmr_lib.similarity import Encoded
 from xmr_lib.sources import DataSource
-from xmr_lib.transfer import transfer
 
 Side = Literal["images", "captions"]
 
@@ -109,7 +108,7 @@ class Collection:
                 except DataError:  # pictures alone
                     self.captioned = False
                     return _without_captions(list(find_files([folder]).values()), folder.name)
-        self.run = transfer(self.run, data)
+        self.run = self.run.on(data)
         return self.run.data
 
     def images(self) -> dict[str, Path]:
@@ -200,7 +199,7 @@ class Collection:
             yield places, self.run.encode_images(self.data.subset(np.array(rows)))
         if places := [place for place, mine in enumerate(own) if not mine]:
             data = _without_captions([images[ids[place]] for place in places], "pictures")
-            yield places, transfer(self.run, data).encode_images(data)
+            yield places, self.run.on(data).encode_images(data)
 
 
 def image_id(name: str, file: Path) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xmr_lib import baselines, evaluation, recipes, runs, training
+from xmr_lib import baselines, evaluation, recipes, runs, trainer, training
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.data.regions import Regions
@@ -145,7 +145,7 @@ def measure(
         learn, _, report = training.three_parts(some)
         epochs = overrides.get("epochs", epochs_for(plain, learn.n_captions, updates))
         drop = -(-plain.training.lr_drop_every * epochs // plain.training.epochs)
-        with training.hidden_epoch_bars(), warnings.catch_warnings():
+        with trainer.hidden_epoch_bars(), warnings.catch_warnings():
             # small sets sit on the plateau for many short epochs: the curve shows what it costs
             warnings.filterwarnings("ignore", message="Epoch .* sits on the plateau")
             found = runs.run(

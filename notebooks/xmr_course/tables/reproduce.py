@@ -31,7 +31,6 @@ from xmr_lib.files import atomic, figures_dir, project_dir
 from xmr_lib.recipes import Composition, Scale
 from xmr_lib.retriever import Retriever
 from xmr_lib.sources import label_of, loaded
-from xmr_lib.transfer import transfer
 
 METRICS = (*RECALLS, "rsum")
 SIGNS = {
@@ -121,7 +120,7 @@ def reproduce(
         found = trained.get(chosen[method], seed)
         if target is not None:
             at_home[method].append(found.metrics["rsum"])
-            found = transfer(found, target)  # with its source: it may bring its own regions
+            found = found.on(target)  # with its source: it may bring its own regions
         protocol = protocol or _protocol(printed, found.report.n_images)
         measured[method].append(_retrieval(found, chosen[method], protocol))
         seconds[method].append(found.seconds)

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 
 from xmr_course.tables import paper, pictures
 from xmr_course.tables.rows import KnownFeatures
-from xmr_lib import figures, models, recipes, training
+from xmr_lib import figures, models, recipes, trainer, training
 from xmr_lib.data.batches import Pairs, loader
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
@@ -97,7 +97,7 @@ class _Work:
         torch.manual_seed(0)
         model = models.build(self.recipe.model, len(self.vocabulary), self.features.stage_dims)
         pairs = Pairs(learn, self.vocabulary.encode(learn.captions), self.features.inputs)
-        self.accelerator = Accelerator(mixed_precision=training.precision())
+        self.accelerator = Accelerator(mixed_precision=trainer.precision())
         optimizer = torch.optim.Adam(model.parameters(), lr=self.recipe.training.lr)
         batches = loader(pairs, self.recipe.training.batch_size, seed=0)
         self.model, self.optimizer, self.batches = self.accelerator.prepare(
@@ -109,14 +109,15 @@ class _Work:
         some = (batch for batch, _ in zip(self.batches, range(iterations), strict=False))
         started = time.perf_counter()
         clip = self.recipe.training.grad_clip
-        training.train_epoch(self.model, some, self.optimizer, self.accelerator, clip)
+        trainer.train_epoch(self.model, some, self.optimizer, self.accelerator, clip)
         return (time.perf_counter() - started) / iterations
 
     def test(self, iterations: int) -> float:
         """Seconds to encode, score and rank the test images with their captions, both ways."""
         model = self.accelerator.unwrap_model(self.model)
         started = time.perf_counter()
-        training.test(model, self.report, self.features.inputs, self.vocabulary).metrics()
+        tokens = self.vocabulary.encode(self.report.captions)
+        trainer.evaluate(model, self.report, self.features.inputs, tokens).metrics()
         return time.perf_counter() - started
 
 
