@@ -1,6 +1,5 @@
 """Growth: bounded memory, the benchmark of 100,000 captions in small, and the arithmetic."""
 
-import dataclasses
 import json
 import os
 import subprocess
@@ -13,10 +12,8 @@ import torch
 from bench import hundred_thousand
 from xmr_course import growth, growth_page
 
-from xmr_lib import reranking
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.index.vectors import lists_for
-from xmr_lib.reranking.k_reciprocal import jaccard_distance
 
 # --- bounded memory -------------------------------------------------------------------------------
 
@@ -50,20 +47,6 @@ def test_memory_of_reranking_and_ranks_grows_with_items_and_not_with_their_squar
     assert large < 3.5 * small  # four times would be a square
     scores = 4 * 8_000 * 40_000
     assert ranks < scores / 4
-
-
-def test_what_is_kept_of_the_last_columns_is_not_taken_for_others():
-    images, captions = hundred_thousand.made_vectors(12, 16)
-    fitted = reranking.rerank(images, captions, reranking.Settings(k1=30, k2=6))
-    for columns in (slice(0, 9), slice(9, 12), slice(0, 9), slice(0, 12), slice(9, 60)):
-        for rows in (slice(0, 7), slice(7, 12)):
-            anew = dataclasses.replace(fitted.inverted, _bounds={})
-            found, expected = (
-                jaccard_distance(fitted.features, inverted, rows, columns)
-                for inverted in (fitted.inverted, anew)
-            )
-            np.testing.assert_array_equal(found, expected)
-            assert found.min() < 1  # something is shared
 
 
 def test_made_vectors_are_unit_vectors_and_captions_belong_to_their_image():

@@ -18,6 +18,8 @@ _SHORTCUTS = {
     "Recipe": ("recipes", "Recipe"),
     "recipe": ("recipes", "get"),
     "recipe_names": ("recipes", "names"),
+    "evaluate": ("evaluation", "evaluate_scores"),
+    "rerank": ("reranking", "rerank"),
     "Index": ("index.run_index", "Index"),
 }
 

@@ -7,8 +7,6 @@ gets exactly chance.
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,7 @@ from torch import Tensor
 
 from xmr_lib.choices import Protocol
 from xmr_lib.errors import DataError, UnknownNameError
+from xmr_lib.files import atomic
 from xmr_lib.similarity import Encoded
 
 PROTOCOLS: tuple[Protocol, ...] = ("all", "5k", "1k-folds", "first-1k")
@@ -84,15 +83,19 @@ class Retrieval:
 
     def save(self, path: str | Path) -> None:
         """Writes all ranks to an `.npz` file, atomically."""
-        path = Path(path)
         arrays = {
             f"{way}_{field}": getattr(getattr(self, way), field)
             for way in ("i2t", "t2i")
             for field in ("greater", "tied", "hits")
         }
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+        with atomic(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, image_of_caption=self.image_of_caption, **arrays)
-        os.replace(file.name, path)
+
+    def in_order(self, order: np.ndarray) -> Retrieval:
+        """The same for captions in the order that they had before `captions[order]`."""
+        back = np.argsort(order, kind="stable")
+        t2i = Ranks(self.t2i.greater[back], self.t2i.tied[back], self.t2i.hits[back])
+        return Retrieval(self.i2t, t2i, self.image_of_caption[back])
 
     @classmethod
     def load(cls, path: str | Path) -> Retrieval:
@@ -119,22 +122,14 @@ def evaluate_scores(scores: Tensor | np.ndarray, image_of_caption: np.ndarray) -
     >>> evaluate_scores(scores, np.array([0, 0, 1])).t2i.greater
     array([0, 1, 1])
     """
-    scores = torch.as_tensor(scores)
-    images = Encoded(torch.arange(len(scores))[:, None])
-    captions = Encoded(torch.arange(scores.shape[1])[:, None])
-
-    def look_up(some_images: Encoded, some_captions: Encoded) -> Tensor:
-        return scores[some_images.vectors, some_captions.vectors.T]
-
-    if len(scores) * scores.shape[1] == 0 or len(image_of_caption) != scores.shape[1]:
-        raise DataError(
-            f"A score matrix {tuple(scores.shape)} does not fit {len(image_of_caption)} captions."
-        )
-    if (np.diff(image_of_caption) >= 0).all():  # contiguous: slices instead of look-ups
-        return _evaluate_tiles(
-            lambda rows, columns: scores[rows, columns], len(scores), image_of_caption, 256
-        )
-    return evaluate(look_up, images, captions, image_of_caption)
+    scores, owner = torch.as_tensor(scores), np.asarray(image_of_caption)
+    if scores.numel() == 0 or len(owner) != scores.shape[1]:
+        raise DataError(f"A score matrix {tuple(scores.shape)} does not fit {len(owner)} captions.")
+    order = np.argsort(owner, kind="stable")
+    if (np.diff(owner) < 0).any():
+        scores = scores[:, torch.from_numpy(order)]
+    found = evaluate_tiles(lambda rows, columns: scores[rows, columns], len(scores), owner[order])
+    return found.in_order(order)
 
 
 def evaluate(
@@ -160,29 +155,37 @@ def evaluate(
         raise DataError(
             f"{len(captions)} captions do not fit an index of {len(image_of_caption)} captions."
         )
-    order = np.argsort(image_of_caption, kind="stable")
-    in_order = (order == np.arange(len(order))).all()
-    by_image = captions if in_order else captions[torch.as_tensor(order)]
+    owner = np.asarray(image_of_caption)
+    order = np.argsort(owner, kind="stable")
+    if (np.diff(owner) < 0).any():
+        captions = captions[torch.from_numpy(order)]
 
     def tile(rows: slice, columns: slice) -> Tensor:
-        return score(images[rows], by_image[columns])
+        return score(images[rows], captions[columns])
 
-    result = _evaluate_tiles(tile, len(images), np.asarray(image_of_caption)[order], block)
-    if in_order:
-        return result
-    back = np.argsort(order, kind="stable")
-    t2i = Ranks(result.t2i.greater[back], result.t2i.tied[back], result.t2i.hits[back])
-    return Retrieval(result.i2t, t2i, np.asarray(image_of_caption))
+    return evaluate_tiles(tile, len(images), owner[order], block).in_order(order)
 
 
-def _evaluate_tiles(
-    tile: Callable[[slice, slice], Tensor], n_images: int, image_of_caption: np.ndarray, block: int
+def evaluate_tiles(
+    tile: Callable[[slice, slice], Tensor],
+    n_images: int,
+    image_of_caption: np.ndarray,
+    block: int = 500,
 ) -> Retrieval:
-    """Ranks from tiles of scores; `image_of_caption` must not decrease.
+    """Ranks both ways from tiles of scores that are computed when they are needed.
 
     A first pass over the tiles on the diagonal finds the scores of the right answers, a second
     over all tiles counts what beats or equals them. The diagonal's tiles are kept for it (as much
     memory as `block` captions per caption): scores may be slow to compute.
+
+    Args:
+        tile: Scores of some images and some captions, `(n_rows, n_columns)`.
+        n_images: How many there are.
+        image_of_caption: For each caption its image; must not decrease.
+        block: Images in a tile; a tile holds `block` images × the captions of `block` images.
+
+    Raises:
+        DataError: A score is NaN, an image has no caption, or a caption no image.
     """
     starts = np.searchsorted(image_of_caption, np.arange(n_images + 1))  # first caption of an image
     if (missing := np.flatnonzero(np.diff(starts) == 0)).size or starts[-1] != len(

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import torch
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from xmr_lib import evaluation
 from xmr_lib.errors import DataError
 from xmr_lib.reranking.k_reciprocal import (
-    Inverted,
-    SparseRows,
     encode,
     expanded_sets,
     final_distance,
@@ -22,17 +20,12 @@ from xmr_lib.reranking.k_reciprocal import (
     local_query_expansion,
 )
 from xmr_lib.reranking.neighbours import (
-    Computed,
     Distances,
     Neighbours,
-    Part,
     Products,
     Table,
     squared_from_score,
 )
-from xmr_lib.similarity import Encoded
-
-Cross = Tensor | np.ndarray | Callable[[slice, slice], Tensor]
 
 
 @dataclass(frozen=True)
@@ -78,16 +71,14 @@ class KReciprocal:
     Attributes:
         settings: What it was fitted with.
         neighbours: The nearest of each item.
-        features: Weights `V` of each item's neighbours, `(N, N)` with few entries.
-        inverted: Those of the captions by neighbour.
+        features: Weights `V` of each item's neighbours, `(N, N)`, sparse.
         cross: Squared distances of images and captions.
     """
 
     settings: Settings
     neighbours: Neighbours
-    features: SparseRows
-    inverted: Inverted
-    cross: Part
+    features: csr_array
+    cross: Products | Table
 
     def distances(
         self,
@@ -124,13 +115,17 @@ class KReciprocal:
         if self.settings.lam == 1:
             final = original
         else:
-            jaccard = jaccard_distance(self.features, self.inverted, images, captions)
+            answers = slice(n_images + captions.start, n_images + captions.stop)
+            jaccard = jaccard_distance(self.features[images], self.features[answers])
             final = final_distance(torch.from_numpy(jaccard), original, self.settings.lam)
         return final if queries == "images" else final.T
 
 
 def rerank(
-    images: Tensor, captions: Tensor, settings: Settings | None = None, cross: Cross | None = None
+    images: Tensor,
+    captions: Tensor,
+    settings: Settings | None = None,
+    cross: Tensor | np.ndarray | None = None,
 ) -> KReciprocal:
     """Describes each image and caption by its k-reciprocal neighbours among all of them.
 
@@ -141,13 +136,9 @@ def rerank(
         images: Unit vectors `(n_images, d)`. A zero vector is at distance √2 from all others.
         captions: Unit vectors `(n_captions, d)`.
         settings: None for the defaults.
-        cross: Scores of images and captions where they are not the cosine of the vectors, as for
-            models that compare parts: `(n_images, n_captions)`, or a function of two slices that
-            computes a tile of them, such as
-            `lambda rows, columns: model.score(images[rows], captions[columns])`. A score `s`
-            counts as the squared distance `2 - 2s`, and as 0 if above 1: scale scores of a
-            log-sum-exp first. The function runs twice for each tile here and again in
-            `distances`; pass slow scores as a matrix.
+        cross: Scores of images and captions `(n_images, n_captions)`, where they are not the cosine
+            of the vectors, as for models that compare parts. A score `s` counts as the squared
+            distance `2 - 2s`, and as 0 if above 1: scale scores of a log-sum-exp first.
 
     Raises:
         DataError: A vector is not of length one or holds NaN, or sizes do not fit.
@@ -166,9 +157,7 @@ def rerank(
         )
     shape = (len(images), len(captions))
     if cross is None:
-        between: Part = Products(images, captions)
-    elif callable(cross):
-        between = Computed(cross, shape, images.dtype)
+        between = Products(images, captions)
     else:
         scores = torch.as_tensor(cross).detach()
         if scores.shape != shape:
@@ -234,21 +223,19 @@ def from_distances(
 
 def _fit(distances: Distances, settings: Settings) -> KReciprocal:
     neighbours = distances.nearest(settings.k1)
-    start, member = expanded_sets(neighbours.index, settings.k1)
-    distance = _distances_in_sets(distances, neighbours, start, member)
-    features = SparseRows(start, member, encode(distance, start, neighbours.largest))
+    sets = expanded_sets(neighbours.index, settings.k1)
+    distance = _distances_in_sets(distances, neighbours, sets)
+    weight = encode(distance, sets.indptr, neighbours.largest)
+    features = csr_array((weight, sets.indices, sets.indptr), shape=sets.shape)
     if settings.k2 > 1:
         features = local_query_expansion(features, neighbours.index[:, : settings.k2])
-    inverted = Inverted.of(features, distances.n_images)
-    return KReciprocal(settings, neighbours, features, inverted, distances.cross)
+    return KReciprocal(settings, neighbours, features, distances.cross)
 
 
-def _distances_in_sets(
-    distances: Distances, neighbours: Neighbours, start: np.ndarray, member: np.ndarray
-) -> np.ndarray:
+def _distances_in_sets(distances: Distances, neighbours: Neighbours, sets: csr_array) -> np.ndarray:
     """Squared distance to each member of each item's set; few are not among the nearest."""
     n = distances.n
-    item = np.repeat(np.arange(n), np.diff(start))
+    item, member = np.repeat(np.arange(n), np.diff(sets.indptr)), sets.indices.astype(np.int64)
     key = item * n + member  # ascending
     near = (np.arange(n)[:, None] * n + neighbours.index).ravel()
     place = np.minimum(np.searchsorted(key, near), len(key) - 1)
@@ -265,7 +252,7 @@ def evaluate(
     captions: Tensor,
     image_of_caption: np.ndarray,
     settings: Settings | None = None,
-    cross: Cross | None = None,
+    cross: Tensor | np.ndarray | None = None,
 ) -> evaluation.Retrieval:
     """Ranks after re-ranking: `i2t` with images as queries, `t2i` with captions as queries.
 
@@ -276,8 +263,7 @@ def evaluate(
         captions: Unit vectors `(n_captions, d)`.
         image_of_caption: For each caption the row of its image, in any order.
         settings: None for the defaults.
-        cross: As for `rerank`. If captions are not in the order of their images, a function gets a
-            tensor of columns in place of the second slice.
+        cross: As for `rerank`.
 
     Raises:
         DataError: As `rerank` and `evaluation.evaluate`.
@@ -291,29 +277,14 @@ def evaluate(
     order = np.argsort(image_of_caption, kind="stable")
     if (np.diff(image_of_caption) < 0).any():
         captions = captions[torch.as_tensor(order, device=captions.device)]
-        cross = None if cross is None else _in_order(cross, torch.as_tensor(order))
+        cross = None if cross is None else torch.as_tensor(cross)[:, torch.as_tensor(order)]
     fitted = rerank(images, captions, settings, cross)
-    places = [Encoded(torch.arange(n)[:, None]) for n in fitted.cross.shape]
-
-    def by_images(rows: Encoded, columns: Encoded) -> Tensor:
-        return -fitted.distances("images", _as_slice(rows), _as_slice(columns))
-
-    def by_captions(rows: Encoded, columns: Encoded) -> Tensor:
-        return -fitted.distances("captions", _as_slice(columns), _as_slice(rows)).T
-
-    i2t = evaluation.evaluate(by_images, *places, image_of_caption[order]).i2t
-    t2i = evaluation.evaluate(by_captions, *places, image_of_caption[order]).t2i
-    back = np.argsort(order)
-    t2i = evaluation.Ranks(t2i.greater[back], t2i.tied[back], t2i.hits[back])
-    return evaluation.Retrieval(i2t, t2i, image_of_caption)
-
-
-def _as_slice(places: Encoded) -> slice:
-    return slice(int(places.vectors[0]), int(places.vectors[-1]) + 1)
-
-
-def _in_order(cross: Cross, order: Tensor) -> Cross:
-    if callable(cross):
-        return lambda rows, columns: cross(rows, order[columns])
-    scores = torch.as_tensor(cross)
-    return lambda rows, columns: scores[rows][:, order[columns]]
+    n_images, owner = len(images), image_of_caption[order]
+    i2t, t2i = (
+        evaluation.evaluate_tiles(tile, n_images, owner).in_order(order)
+        for tile in (
+            lambda rows, columns: -fitted.distances("images", rows, columns),
+            lambda rows, columns: -fitted.distances("captions", columns, rows).T,
+        )
+    )
+    return evaluation.Retrieval(i2t.i2t, t2i.t2i, image_of_caption)

@@ -16,7 +16,6 @@ from torch import Tensor
 from xmr_lib.errors import DataError
 
 PRODUCT_TILE = 4096  # items on a side: wide enough for fast products
-SCORE_TILE = (500, 2500)  # images × captions given to a model at once, as in an evaluation
 TABLE_TILE = 1 << 22  # numbers read from a table at once: 16 megabytes
 PAIRS = 1 << 19  # numbers gathered at once
 
@@ -36,54 +35,23 @@ class Neighbours:
     largest: np.ndarray
 
 
-# --- two groups -----------------------------------------------------------------------------------
+class Products:
+    """Squared distances of unit vectors `a` and `b`: `|a - b|² = 2 - 2ab`, from products.
 
-
-class Part:
-    """Squared distances between two groups of items, computed when asked for.
-
-    Attributes:
-        shape: Sizes of the two groups.
-        dtype: Of the distances.
+    A zero vector is at √2 from all others.
     """
-
-    shape: tuple[int, int]
-    dtype: torch.dtype
-
-    def tile(self, rows: slice, columns: slice) -> Tensor:
-        """Squared distances `(n_rows, n_columns)`, in a new tensor."""
-        raise NotImplementedError
-
-    def pairs(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Squared distances of single pairs, `(n_pairs,)`."""
-        raise NotImplementedError
-
-    def tiles(self, within: bool) -> Iterator[tuple[slice, slice, bool, bool]]:
-        """Tiles that show each item all the others.
-
-        Args:
-            within: Both groups are the same one.
-
-        Yields:
-            Rows and columns of a tile, and whether it is news to its rows and to its columns.
-        """
-        raise NotImplementedError
-
-
-class Products(Part):
-    """Of unit vectors `a` and `b`: `|a - b|² = 2 - 2ab`. A zero vector is at √2 from all others."""
 
     def __init__(self, a: Tensor, b: Tensor) -> None:
         self.a, self.b = a, b
         self.shape, self.dtype = (len(a), len(b)), a.dtype
 
     def tile(self, rows: slice, columns: slice) -> Tensor:
-        """One matrix product."""
+        """Squared distances `(n_rows, n_columns)`, in a new tensor."""
         # Doubling a vector is exact, and spares a pass over the tile.
         return ((-2 * self.a[rows]) @ self.b[columns].T).add_(2).clamp_(min=0)
 
     def pairs(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Products of the chosen vectors only."""
+        """Squared distances of single pairs, `(n_pairs,)`."""
         product = torch.empty(len(rows), dtype=self.dtype)
         size = max(1, PAIRS // self.a.shape[1])
         for first in range(0, len(rows), size):
@@ -93,75 +61,43 @@ class Products(Part):
         return squared_from_score(product).numpy()
 
     def tiles(self, within: bool) -> Iterator[tuple[slice, slice, bool, bool]]:
-        """Each product once: it costs more than a look at its mirror image."""
+        """Tiles that show each item all the others; each product is computed once.
+
+        Args:
+            within: Both groups are the same one.
+
+        Yields:
+            Rows and columns of a tile, and whether it is news to its rows and to its columns.
+        """
         for rows in cut(self.shape[0], PRODUCT_TILE):
             for columns in cut(self.shape[1], PRODUCT_TILE):
                 if not within or rows.start <= columns.start:
                     yield rows, columns, True, not within or rows != columns
 
 
-class Table(Part):
-    """From a table of distances or scores, squared by `squared`."""
+class Table:
+    """Squared distances from a table of distances or scores, squared by `squared`."""
 
     def __init__(self, table: Tensor, squared: Callable[[Tensor], Tensor]) -> None:
         self.table, self.squared = table, squared
         self.shape, self.dtype = (len(table), table.shape[1]), table.dtype
 
     def tile(self, rows: slice, columns: slice) -> Tensor:
-        """A look at the table."""
+        """As `Products.tile`."""
         return self.squared(self.table[rows, columns])
 
     def pairs(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """Single look-ups."""
+        """As `Products.pairs`."""
         chosen = self.table[torch.from_numpy(rows), torch.from_numpy(columns)]
         return self.squared(chosen).cpu().numpy()
 
     def tiles(self, within: bool) -> Iterator[tuple[slice, slice, bool, bool]]:
-        """Whole rows, then whole columns: cheaper than merging what many pieces hold."""
+        """As `Products.tiles`: whole rows, then whole columns, which need no merging."""
         n, m = self.shape
         for rows in cut(n, max(1, TABLE_TILE // m)):
             yield rows, slice(0, m), True, False
         for columns in [] if within else cut(m, max(1, TABLE_TILE // n)):
             yield slice(0, n), columns, False, True
-
-
-class Computed(Part):
-    """From a function that computes tiles of scores."""
-
-    def __init__(
-        self,
-        score: Callable[[slice, slice], Tensor],
-        shape: tuple[int, int],
-        dtype: torch.dtype,
-    ) -> None:
-        self.score, self.shape, self.dtype = score, shape, dtype
-
-    def tile(self, rows: slice, columns: slice) -> Tensor:
-        """One call of the function."""
-        scores = torch.as_tensor(self.score(rows, columns)).detach().to(self.dtype)
-        expected = (rows.stop - rows.start, columns.stop - columns.start)
-        if scores.shape != expected:
-            raise DataError(
-                f"The score function gave {tuple(scores.shape)} where {expected} images × "
-                "captions were asked for. Let it use both of its arguments."
-            )
-        return squared_from_score(scores)
-
-    def pairs(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        """All tiles that hold a pair, once more."""
-        result = torch.empty(len(rows), dtype=self.dtype).numpy()
-        for r, c, *_ in self.tiles(within=False):
-            inside = (rows >= r.start) & (rows < r.stop) & (columns >= c.start) & (columns < c.stop)
-            if inside.any():
-                tile = self.tile(r, c).cpu().numpy()
-                result[inside] = tile[rows[inside] - r.start, columns[inside] - c.start]
-        return result
-
-    def tiles(self, within: bool) -> Iterator[tuple[slice, slice, bool, bool]]:
-        """Tiles of the size of those in an evaluation."""
-        for rows in cut(self.shape[0], SCORE_TILE[0]):
-            for columns in cut(self.shape[1], SCORE_TILE[1]):
-                yield rows, columns, True, True
 
 
 def squared_from_score(scores: Tensor) -> Tensor:
@@ -178,9 +114,6 @@ def cut(n: int, size: int) -> list[slice]:
     return [slice(first, min(first + size, n)) for first in range(0, n, size)]
 
 
-# --- all items ------------------------------------------------------------------------------------
-
-
 class Distances:
     """Squared distances among all images and captions.
 
@@ -190,7 +123,12 @@ class Distances:
         within_captions: Of captions and captions.
     """
 
-    def __init__(self, within_images: Part, cross: Part, within_captions: Part) -> None:
+    def __init__(
+        self,
+        within_images: Products | Table,
+        cross: Products | Table,
+        within_captions: Products | Table,
+    ) -> None:
         self.cross = cross
         self.n_images = cross.shape[0]
         self.n = sum(cross.shape)
