@@ -105,8 +105,9 @@ def _(folder):
 @brings("numbered columns, some cells empty", EXPECTED | {"p03": ("a first thing 3",)})
 def _(folder):
     photos(folder)
-    rows = [(f"{name}.jpg", one, two if name != "p03" else "")
-            for name, (one, two) in EXPECTED.items()]  # fmt: skip
+    rows = [
+        (f"{name}.jpg", one, two if name != "p03" else "") for name, (one, two) in EXPECTED.items()
+    ]
     write(folder, "captions.csv", [("image", "caption_0", "caption_1"), *rows])
 
 
@@ -198,9 +199,11 @@ def _(folder):
 def _(folder):
     photos(folder)
     words = ["training"] * 8 + ["validation", "eval"] + ["testing", "Test"]
-    rows = [(f"{name}.jpg", text, word)
-            for (name, both), word in zip(EXPECTED.items(), words, strict=True)
-            for text in both]  # fmt: skip
+    rows = [
+        (f"{name}.jpg", text, word)
+        for (name, both), word in zip(EXPECTED.items(), words, strict=True)
+        for text in both
+    ]
     write(folder, "captions.csv", [("image", "caption", "set"), *rows])
 
 
@@ -244,8 +247,10 @@ def _(folder):
 @brings("one picture under two spellings is one image")
 def _(folder):
     photos(folder)
-    rows = [(image.upper() if i % 2 else f"images/{image}", text)
-            for i, (image, text) in enumerate(PAIRS)]  # fmt: skip
+    rows = [
+        (image.upper() if i % 2 else f"images/{image}", text)
+        for i, (image, text) in enumerate(PAIRS)
+    ]
     write(folder, "captions.csv", [("image", "caption"), *rows])
 
 
@@ -470,14 +475,14 @@ def _(folder, monkeypatch):
     assert tokenize("สุนัขกำลังวิ่ง") == ["สุนัข", "กำลัง", "วิ่ง"]
     assert len(tokenize("犬が走る")) == 2 and "绿色" in tokenize("这里出现一个普通的绿色三角形")
     Vocabulary.build(["绿色的"], 1).save(folder / "v.json")
-    monkeypatch.setattr("xmr_lib.data.vocabulary._cutters", dict)
+    monkeypatch.setattr("xmr_lib.data.vocabulary.word_cutters", dict)
     with pytest.raises(MissingDependencyError, match=r"xmr-lib\[languages\]"):
         Vocabulary.load(folder / "v.json")
 
 
 @works("Chinese without BudouX is told to be useless")
 def _(folder, monkeypatch):
-    monkeypatch.setattr("xmr_lib.data.vocabulary._cutters", dict)
+    monkeypatch.setattr("xmr_lib.data.vocabulary.word_cutters", dict)
     photos(folder)
     write(
         folder,
@@ -504,9 +509,13 @@ def _(folder, monkeypatch):
     assert "mean nothing" in remarks(data, vocabulary)[-1]
     many = np.repeat(np.arange(200), 5)
     whole = captioned.CaptionedImages(
-        "many", data.image_files[:1] * 200, ("a first thing",) * 1000, many,
-        np.full(200, "test"), np.arange(200),
-    )  # fmt: skip
+        "many",
+        data.image_files[:1] * 200,
+        ("a first thing",) * 1000,
+        many,
+        np.full(200, "test"),
+        np.arange(200),
+    )
     assert remarks(whole, vocabulary) == []
 
 

@@ -16,9 +16,11 @@ def thing(kind: str) -> Thing:
 
 # A dog chases a cat, beside which a man stands.
 SCENE = Scene(
-    "field", 60, (thing("dog"), thing("cat"), thing("man")),
+    "field",
+    60,
+    (thing("dog"), thing("cat"), thing("man")),
     (Relation(0, "chasing", 1), Relation(2, "next to", 1)),
-)  # fmt: skip
+)
 
 
 def judged(*captions: str):

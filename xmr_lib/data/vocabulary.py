@@ -48,7 +48,7 @@ def tokenize(caption: str) -> list[str]:
     text = unicodedata.normalize("NFC", text)
     shape = "".join(map(_as_letter, text))
     words = [text[each.start() : each.end()] for each in _TOKEN.finditer(shape)]
-    if not (_WITHOUT_BLANKS.search(text) and _cutters()):
+    if not (_WITHOUT_BLANKS.search(text) and word_cutters()):
         return words
     japanese = _KANA.search(text)
     return [part for word in words for part in _cut(word, "ja" if japanese else "zh")]
@@ -66,11 +66,11 @@ def _as_letter(character: str) -> str:
 def _cut(word: str, language: str) -> list[str]:
     if not _WITHOUT_BLANKS.search(word):
         return [word]
-    return _cutters()["th" if _THAI.search(word) else language].parse(word)
+    return word_cutters()["th" if _THAI.search(word) else language].parse(word)
 
 
 @cache
-def _cutters() -> dict[str, Any]:
+def word_cutters() -> dict[str, Any]:
     """BudouX's parsers by language; empty without BudouX."""
     try:
         import budoux
@@ -85,7 +85,7 @@ def _cutters() -> dict[str, Any]:
 
 def is_uncut(caption: str) -> bool:
     """Whether a caption has words without blanks between them, and nothing is there to cut them."""
-    return bool(_WITHOUT_BLANKS.search(caption)) and not _cutters()
+    return bool(_WITHOUT_BLANKS.search(caption)) and not word_cutters()
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class Vocabulary:
             "idx2word": {str(i): word for i, word in enumerate(self.words)},
             "idx": len(self.words),
         }
-        if _cutters() and any(map(_WITHOUT_BLANKS.search, self.words)):
+        if word_cutters() and any(map(_WITHOUT_BLANKS.search, self.words)):
             content["words_cut_by"] = "budoux"
         Path(path).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
 
@@ -222,7 +222,7 @@ class Vocabulary:
             raise DataError(
                 f"{path} is not a vocabulary ({error!r}); it needs a JSON object with word2idx."
             ) from None
-        if content.get("words_cut_by") and not _cutters():
+        if content.get("words_cut_by") and not word_cutters():
             raise MissingDependencyError(
                 f"{path}: its words were cut out of sentences by the package budoux. Install it "
                 'with:  pip install "xmr-lib[languages]"'
