@@ -475,16 +475,6 @@ def test_several_trees_and_predicted_ones():
     figure.draw_without_rendering()
 
 
-def test_the_cell_names_every_equation_and_node():
-    tree, cell = tree_drawing.plot_flow("S").axes
-    said = " ".join(texts(cell))
-    assert all(f"({equation})" in said for equation in range(5, 12))
-    assert "\\hat{S}_2" in said and "V" not in said
-    inputs = [text for text in texts(tree) if "hat" in text]
-    assert inputs == [f"$\\hat{{S}}_{place}$" for place in range(1, 8)]
-    tree.figure.draw_without_rendering()  # the formulas can be set
-
-
 def test_hearing_marks_who_moved_and_who_was_changed():
     moved = np.eye(7)
     moved[0, 1] = 0.5  # input of 1 changed: 2 moves half as much

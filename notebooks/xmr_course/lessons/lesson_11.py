@@ -14,9 +14,7 @@ from xmr_course.lessons.checking import Case, Check, fail, one_tensor
 from xmr_course.lessons.drawing import draw_arrow, legend_outside, panels, styled
 from xmr_course.lessons.drawing import plot_bars as plot_bars
 from xmr_course.lessons.drawing import plot_shares_by_size as plot_shares_by_size
-from xmr_course.lessons.tree_drawing import plot_flow as plot_flow
 from xmr_course.lessons.tree_drawing import plot_hearing as plot_hearing
-from xmr_course.lessons.tree_drawing import plot_tree as plot_tree
 from xmr_lib.figures import BLUE, GREY, ORANGE, VERMILION, Picture
 
 
