@@ -12,7 +12,8 @@ from pathlib import Path
 
 ENDINGS = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp"),
-    *(".avif", ".jp2", ".mpo", ".ppm", ".heic", ".heif"),
+    *(".avif", ".jp2", ".j2k", ".mpo", ".ppm", ".psd", ".tga"),
+    *(".heic", ".heif", ".jxl", ".svg", ".eps", ".cr2", ".nef", ".dng"),  # to be named, with why
 )
 _DEPTH = 3  # folders below the one that is searched
 

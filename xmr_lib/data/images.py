@@ -38,7 +38,6 @@ FORMATS = (
     *("ICNS", "ICO", "IM", "JPEG", "JPEG2000", "MPO", "MSP", "PCD", "PCX", "PIXAR", "PNG", "PPM"),
     *("PSD", "QOI", "SGI", "SPIDER", "SUN", "TGA", "TIFF", "WEBP", "XBM", "XPM", "XVTHUMB"),
 )
-_OTHER_SUFFIXES = {".heic", ".heif", ".svg", ".eps", ".pdf", ".cr2", ".nef", ".dng", ".jxl"}
 
 # What other files begin with (after so many bytes), and what to say of them.
 _SIGNATURES = (
@@ -60,18 +59,6 @@ _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct
 # does that while decoding): an 8,000×6,000 photo then needs 9 MB instead of 190 MB. Photos of
 # Flickr30K and MS-COCO are smaller and therefore untouched.
 _ENOUGH_PIXELS = (1024, 1024)
-
-
-def suffixes() -> frozenset[str]:
-    """Endings of the files that people take for pictures, in lower case.
-
-    Those that Pillow opens, and some that it does not, which are to be named and not left out.
-
-    >>> {".jfif", ".jp2", ".heic"} <= suffixes()
-    True
-    """
-    known = Image.registered_extensions()
-    return frozenset(end for end, name in known.items() if name in FORMATS) | _OTHER_SUFFIXES
 
 
 def open_image(path: str | Path) -> Image.Image:
