@@ -169,15 +169,8 @@ def refuse_part(data: CaptionedImages) -> None:
 
 def settings_of(net: Backbone, transform: str, dtype: str) -> dict:
     """What features depend on besides the images, as JSON has it."""
-    return {
-        "backbone": net.name,
-        "weights": net.weights_id,
-        "transform": transform,
-        "image_size": net.image_size,
-        "mean": list(net.mean),
-        "std": list(net.std),
-        "dtype": dtype,
-    }
+    names = ("name", "weights_id", "image_size", "mean", "std")
+    return {name: getattr(net, name) for name in names} | {"transform": transform, "dtype": dtype}
 
 
 class Seen(NamedTuple):
@@ -204,7 +197,7 @@ def described(net: Backbone, pool: Callable[[tuple[Tensor, ...]], Tensor]) -> De
     def describe(pixels: list[np.ndarray]) -> Sequence[Tensor]:
         stacked = torch.from_numpy(np.concatenate(pixels)).to(device)
         with turn, torch.inference_mode():
-            values = pool(net(pictures.normalise(stacked, net.mean, net.std)))
+            values = pool(net(pictures.normalise(stacked, net.mean, net.std))).cpu()
         each = values.shape[1] if values.ndim == 3 else 1
         return values.reshape(-1, values.shape[-1]).split([each * len(part) for part in pixels])
 
@@ -226,17 +219,11 @@ def complete(
 ) -> None:
     """Computes what the shards lack, unless another process does so meanwhile.
 
-    Args:
-        shards: Where it goes.
-        keys: Of the images, in the order of `data`.
-        data: The images, all of the data set.
-        look: What of an image the network is to see.
-        describe_on: Gives a function that describes images on a device.
-        dtype: Of the features.
-        title: Words for the progress bar.
-        batch_size: Images in a batch.
-        workers: As for `extract`.
-        device: As for `extract`.
+    `look` says what of an image the network is to see; `describe_on` gives a function that
+    describes images on a device. The other options are those of `extract`.
+
+    Raises:
+        DataError: As `extract`.
     """
     if not shards.missing(keys):
         return

@@ -85,15 +85,10 @@ class Backbone(nn.Module):
             elif isinstance(module, nn.BatchNorm2d):
                 if conv is None or conv.out_channels != module.num_features:
                     return copy.deepcopy(self).to(device, memory_format=torch.channels_last)
-                conv.weight, conv.bias = fuse_conv_bn_weights(
-                    conv.weight,
-                    conv.bias,
-                    module.running_mean,
-                    module.running_var,
-                    module.eps,
-                    module.weight,
-                    module.bias,
-                )
+                norm = (module.running_mean, module.running_var, module.eps)
+                scale = (module.weight, module.bias)
+                before = (conv.weight, conv.bias)
+                conv.weight, conv.bias = fuse_conv_bn_weights(*before, *norm, *scale)
                 parent, _, leaf = name.rpartition(".")
                 setattr(fast.get_submodule(parent), leaf, nn.Identity())
         size = (1, 3, self.image_size, self.image_size)
@@ -200,15 +195,8 @@ def _load_toy() -> Backbone:
     from xmr_lib.encoders.toy_backbone import load_toy_backbone
 
     net = load_toy_backbone()
-    return Backbone(
-        "toy",
-        net,
-        net.stage_dims,
-        image_size=net.image_size,
-        mean=net.mean,
-        std=net.std,
-        transform="whole",
-    )
+    pixels = {"image_size": net.image_size, "mean": net.mean, "std": net.std}
+    return Backbone("toy", net, net.stage_dims, **pixels, transform="whole")
 
 
 def _load_efficientnet_lite0() -> Backbone:
@@ -227,9 +215,8 @@ def _load_efficientnet_lite0() -> Backbone:
     net.load_state_dict(read_weights(file, recorded_sha256(package, file), cure))
     # Its pixels are (byte - 127) / 128; here a pixel is a byte / 255.
     grey, spread = (127 / 255,) * 3, (128 / 255,) * 3
-    return Backbone(
-        "efficientnet-lite0", _EfficientNetStages(net), (24, 40, 112, 320), mean=grey, std=spread
-    )
+    stages, dims = _EfficientNetStages(net), (24, 40, 112, 320)
+    return Backbone("efficientnet-lite0", stages, dims, mean=grey, std=spread)
 
 
 def _load_resnet(name: str) -> Backbone:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import importlib.metadata
 import socket
+from contextlib import suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def hub_weights(name: str, url: str, instead: str) -> dict[str, Tensor]:
 
     Args:
         name: Whose weights, for messages.
-        url: Where they are; the end is the file's name, with the begin of its SHA-256 in it.
+        url: Where they are; the end is the file's name, with the beginning of its SHA-256 in it.
         instead: What else the user could do ("or use …"), for the message.
 
     Raises:
@@ -79,7 +80,8 @@ def read_weights(file: Path, sha256: str, cure: str) -> dict[str, Tensor]:
 
 def recorded_sha256(package: str, file: Path) -> str:
     """What pip has noted of a file that it installed; empty where it has not."""
-    for entry in importlib.metadata.files(package) or ():
-        if entry.name == file.name and entry.hash is not None and entry.hash.mode == "sha256":
-            return base64.urlsafe_b64decode(entry.hash.value + "==").hex()
+    with suppress(importlib.metadata.PackageNotFoundError):
+        for entry in importlib.metadata.files(package) or ():
+            if entry.name == file.name and entry.hash is not None and entry.hash.mode == "sha256":
+                return base64.urlsafe_b64decode(entry.hash.value + "==").hex()
     return ""
