@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from xmr_lib.baselines import bag_of_words, fit_ridge, ridge, ridge_regression, score
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.data.vocabulary import Vocabulary
 from xmr_lib.errors import DataError
 from xmr_lib.evaluation import evaluate
+from xmr_lib.stats.baselines import bag_of_words, fit_ridge, ridge, ridge_regression, score
 
 
 def captioned(captions_of_images: list[list[str]], split: str = "train") -> CaptionedImages:

@@ -40,7 +40,7 @@ from xmr_lib.errors import DataError
 from xmr_lib.evaluation import evaluate_scores
 from xmr_lib.figures import BLUE, GREEN, ORANGE, VERMILION
 from xmr_lib.language.referral_tree import ReferralTree
-from xmr_lib.significance import Comparison
+from xmr_lib.stats.significance import Comparison
 
 B = r"$\b$"
 PHOTO = Image.new("RGB", (60, 40), "grey")  # not square

@@ -7,7 +7,7 @@ import pytest
 
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.evaluation import Ranks, Retrieval
-from xmr_lib.significance import Comparison, bootstrap_interval, paired_bootstrap
+from xmr_lib.stats.significance import Comparison, bootstrap_interval, paired_bootstrap
 
 
 def ranks(greater: np.ndarray, tied: np.ndarray | None = None) -> Ranks:
@@ -88,7 +88,7 @@ def test_paired_with_seeds_equals_slow_version():
 def test_blocks_do_not_change_the_result(monkeypatch):
     run = random_run(0, UNEVEN)
     whole = bootstrap_interval(run, n=300)
-    monkeypatch.setattr("xmr_lib.significance._BLOCK", 7 * len(UNEVEN))
+    monkeypatch.setattr("xmr_lib.stats.significance._BLOCK", 7 * len(UNEVEN))
     # other draws (seeds are drawn between the blocks), the same distribution
     assert bootstrap_interval(run, n=300) == pytest.approx(whole, rel=0.15)
 

@@ -14,7 +14,7 @@ from xmr_lib.evaluation import RECALLS
 from xmr_lib.files import figures_dir, project_dir
 from xmr_lib.losses import plateau
 from xmr_lib.runs import Run
-from xmr_lib.significance import bootstrap_interval, paired_bootstrap
+from xmr_lib.stats.significance import bootstrap_interval, paired_bootstrap
 
 RECIPES = ("VSE++", "RFE", "SMFEA")
 N_QUERIES, TOP_K = 4, 5

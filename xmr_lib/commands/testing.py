@@ -42,12 +42,13 @@ def evaluate(
         source: Which captioned images, for a baseline without a run.
         backbone: Network whose features the baseline uses.
     """
-    from xmr_lib import baselines, evaluation, runs, training
+    from xmr_lib import evaluation, runs, training
     from xmr_lib.ensemble import Ensemble
     from xmr_lib.evaluation import joined
     from xmr_lib.reranking import Settings
-    from xmr_lib.significance import bootstrap_interval
     from xmr_lib.sources import features_of
+    from xmr_lib.stats import baselines
+    from xmr_lib.stats.significance import bootstrap_interval
 
     if run is None and baseline is None:
         raise DataError("Give the folder of a run, or --baseline ridge.")

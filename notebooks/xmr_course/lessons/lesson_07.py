@@ -15,7 +15,7 @@ from xmr_course.lessons.neighbour_drawing import name_of as name_of
 from xmr_course.lessons.neighbour_drawing import plot_neighbourhoods as plot_neighbourhoods
 from xmr_course.lessons.neighbour_drawing import plot_sets as plot_sets
 from xmr_lib.figures import BLUE, GREY, VERMILION, Picture
-from xmr_lib.significance import Comparison
+from xmr_lib.stats.significance import Comparison
 
 FALL = 45  # points below the original beyond which a curve is cut off
 

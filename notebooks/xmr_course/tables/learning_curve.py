@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xmr_lib import baselines, evaluation, recipes, runs, trainer, training
+from xmr_lib import evaluation, recipes, runs, trainer, training
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.data.regions import Regions
@@ -29,6 +29,7 @@ from xmr_lib.figures import GREY, PALETTE, Picture, style
 from xmr_lib.files import runs_dir
 from xmr_lib.recipes import Scale
 from xmr_lib.sources import DataSource, features_of, is_toy, label_of, loaded
+from xmr_lib.stats import baselines
 
 RIDGE = "ridge"  # the baseline's row, in the place of a recipe's name
 MOST_EPOCHS = 150

@@ -22,7 +22,7 @@ from xmr_course.tables import paper
 from xmr_course.tables.paper import PaperTable
 from xmr_course.tables.pictures import plot_comparison
 from xmr_course.tables.rows import KnownFeatures, TrainedRows
-from xmr_lib import distributed, figures, recipes, reranking, runs, significance
+from xmr_lib import distributed, figures, recipes, reranking, runs
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.errors import DataError, UnknownNameError
@@ -31,6 +31,7 @@ from xmr_lib.files import atomic, figures_dir, project_dir
 from xmr_lib.recipes import Composition, Scale
 from xmr_lib.retriever import Retriever
 from xmr_lib.sources import label_of, loaded
+from xmr_lib.stats import significance
 
 METRICS = (*RECALLS, "rsum")
 SIGNS = {

@@ -1,0 +1,1 @@
+"""Statistics: which differences are noise, and a baseline that needs no training."""
