@@ -1,9 +1,8 @@
 """A floor that needs no training: ridge regression from an image's features to words.
 
 Each image's captions become one bag of words; a linear map from the image's mean-pooled C4 to that
-bag has a closed form. An unseen image is then searched by the words predicted for it. There is no
-GRU, no negative and no epoch in it, so a trained model that does not beat it has learned nothing
-worth its training.
+bag has a closed form. An unseen image is then searched by the words predicted for it. A trained
+model that does not beat this baseline was not worth its training.
 """
 
 from __future__ import annotations
@@ -137,8 +136,8 @@ def ridge(
         train: Images to learn from.
         test: Images to report on.
         features: Of the whole data set that both were cut from.
-        penalty: As for `fit_ridge`.
-        threshold: As for `fit_ridge`.
+        penalty: As for `fit_ridge`, as is `threshold`.
+        threshold: The least count of a word.
 
     Returns:
         Images and captions, to evaluate with `score` like those of any model.

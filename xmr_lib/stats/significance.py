@@ -107,14 +107,14 @@ def paired_bootstrap(
     Args:
         runs_a: The run(s) of the first recipe.
         runs_b: The run(s) of the second; another number of seeds is fine.
-        metric: As in `bootstrap_interval`.
+        metric: As in `bootstrap_interval`, as are `n`, `seed` and `level`.
         n: Number of drawn test sets.
-        seed: Seed of the drawing.
+        seed: Of the drawing.
         level: Share of the drawn differences that the interval covers.
 
     Raises:
-        UnknownNameError: When the metric is no recall.
-        DataError: When the runs were evaluated on different test sets.
+        UnknownNameError: The metric is no recall.
+        DataError: The runs were evaluated on different test sets.
     """
     runs_a, runs_b = _as_list(runs_a), _as_list(runs_b)
     _require_same_test_set([*runs_a, *runs_b])
@@ -150,24 +150,21 @@ class _ImageHits:
 
 def _image_hits(runs: Sequence[Retrieval], metric: str) -> _ImageHits:
     _require_same_test_set(runs)
-    if metric == "rsum":
-        i2t_ks, t2i_ks = KS, KS
-    elif match := re.fullmatch(r"(i2t|t2i)_r(\d+)", metric):
-        ks = (int(match[2]),)
-        i2t_ks, t2i_ks = (ks, ()) if match[1] == "i2t" else ((), ks)
-    else:
+    match = re.fullmatch(r"(i2t|t2i)_r(\d+)", metric)
+    if metric != "rsum" and not match:
         raise UnknownNameError("recall metric", metric, METRICS)
-    image_of_caption = runs[0].image_of_caption
-    n_images = len(runs[0].i2t.greater)
-    i2t, t2i = np.zeros((n_images, len(runs))), np.zeros((n_images, len(runs)))
+    ks = KS if metric == "rsum" else (int(match[2]),)
+    ways = ("i2t", "t2i") if metric == "rsum" else (match[1],)
+    owner = runs[0].image_of_caption
+    captions = np.bincount(owner)
+    i2t, t2i = np.zeros((len(captions), len(runs))), np.zeros((len(captions), len(runs)))
     for column, run in enumerate(runs):
-        for k in i2t_ks:
-            i2t[:, column] += run.i2t.recall_at_k(k)
-        for k in t2i_ks:
-            hits = run.t2i.recall_at_k(k)  # (n_captions,)
-            t2i[:, column] += np.bincount(image_of_caption, weights=hits, minlength=n_images)
-    captions = np.bincount(image_of_caption, minlength=n_images).astype(float)
-    return _ImageHits(i2t, t2i, captions, highest=100.0 * (len(i2t_ks) + len(t2i_ks)))
+        for k in ks:
+            if "i2t" in ways:
+                i2t[:, column] += run.i2t.recall_at_k(k)
+            if "t2i" in ways:
+                t2i[:, column] += np.bincount(owner, weights=run.t2i.recall_at_k(k))
+    return _ImageHits(i2t, t2i, captions.astype(float), highest=100.0 * len(ks) * len(ways))
 
 
 def _draws(n_images: int, n: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
@@ -183,8 +180,7 @@ def _draws(n_images: int, n: int, rng: np.random.Generator) -> Iterator[np.ndarr
 
 def _seed_mean(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Mean over as many seeds drawn with replacement: (n_draws, n_seeds) -> (n_draws,)."""
-    n_draws, n_seeds = values.shape
-    drawn = rng.integers(n_seeds, size=(n_draws, n_seeds))
+    drawn = rng.integers(values.shape[1], size=values.shape)
     return np.take_along_axis(values, drawn, axis=1).mean(axis=1)
 
 
