@@ -480,7 +480,7 @@ def _(folder, monkeypatch):
         Vocabulary.load(folder / "v.json")
 
 
-@works("Chinese without BudouX is told to be useless")
+@works("Chinese without BudouX: a remark says that nothing is learnt")
 def _(folder, monkeypatch):
     monkeypatch.setattr("xmr_lib.data.vocabulary.word_cutters", dict)
     photos(folder)
@@ -489,7 +489,7 @@ def _(folder, monkeypatch):
         "c.csv",
         [
             ("image", "caption"),
-            *((image, f"绿色的三角形{i}") for i, (image, _) in enumerate(PAIRS)),
+            *((image, f"这里有一个绿色的三角形{i}") for i, (image, _) in enumerate(PAIRS)),
         ],
     )
     data = captioned.load(folder)

@@ -1,7 +1,7 @@
-"""People's own photographs: a folder written as the kit reads it, and looked over before training.
+"""Your own photographs: a folder in the layout that the kit reads, and checks before training.
 
-Holidays and product photographs are not benchmarks: bursts of nearly the same picture fall into
-training and test, some people write one caption and some ten, and half of the words occur once.
+They differ from benchmarks: nearly equal pictures of one burst are in both training and test, some
+pictures have one caption and some ten, and half of the words occur once.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""How much of what referral trees say of the toy scenes is true.
+"""Checks referral trees against the ground truth of the toy scenes.
 
-The scenes keep their ground truth: which things are there, and which relations hold between them.
-So a tree can be judged without asking a person: does its fragment name a thing that is there, and
-does its relation hold between the two things beside it?
+The scenes say which things they show and how these relate. A tree is right where its fragment
+names a thing of the scene, and where its relation holds between the two things beside it.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ TRIPLES = ((1, 2, 3), (1, 4, 5), (5, 6, 7))
 
 @dataclass(frozen=True)
 class ToyTruth:
-    """Nodes of trees, held against the scenes that their captions describe.
+    """Counts of nodes of trees, checked against the scenes that their captions describe.
 
     Attributes:
         trees: Trees looked at.

@@ -83,4 +83,4 @@ def _upright_size(path: Path) -> tuple[int, int]:
             sideways = image.getexif().get(ExifTags.Base.Orientation) in _SIDEWAYS
             return image.size[::-1] if sideways else image.size
     except (OSError, ValueError, SyntaxError):
-        return open_image(path).size  # says what is wrong with it
+        return open_image(path).size  # raises the error that names the file

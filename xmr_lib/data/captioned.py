@@ -239,7 +239,7 @@ def _image_folders(source: Path, parent: Path, images: str | Path | None) -> lis
 def _join(
     rows: list[Row], paths: dict[str, Path | None], folder: Path
 ) -> tuple[dict[Path, Row], list[str]]:
-    """One row for each image file, with all its captions; and what is wrong with some of them."""
+    """One row for each image file with all its captions, and the problems with single rows."""
     entries: dict[Path, Row] = {}
     problems: dict[str, None] = {}
     near: dict[str, list[str]] = {}

@@ -1,8 +1,8 @@
 """Readers of annotation files: which captions belong to which image, in which split.
 
 Each reader turns one layout into the same list of `Row`; `captioned.py` joins the rows of an image
-and finds the files. What makes a whole file unusable is raised; what is wrong with single rows is
-collected, so that all of it can be told at once.
+and finds the images. An unusable file raises an error; problems with single rows are collected, so
+that one message can name them all.
 """
 
 from __future__ import annotations

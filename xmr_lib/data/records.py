@@ -61,7 +61,7 @@ class Row:
 
 @dataclass
 class Annotations:
-    """What a reader found: rows, what is wrong with single ones, and the data set's name."""
+    """The rows that a reader found, problems with single rows, and the data set's name."""
 
     name: str
     rows: list[Row]

@@ -29,6 +29,7 @@ _WITHOUT_BLANKS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u9fff"
     "\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff]"
 )
+_PHRASE = re.compile(f"{_WITHOUT_BLANKS.pattern}{{8}}")  # longer than most words
 _KANA, _THAI = re.compile("[\u3040-\u30ff]"), re.compile("[\u0e00-\u0e7f]")
 
 
@@ -84,8 +85,8 @@ def word_cutters() -> dict[str, Any]:
 
 
 def is_uncut(caption: str) -> bool:
-    """Whether a caption has words without blanks between them, and nothing is there to cut them."""
-    return bool(_WITHOUT_BLANKS.search(caption)) and not word_cutters()
+    """Whether a caption has many characters without a blank that nothing here cuts into words."""
+    return bool(_PHRASE.search(caption)) and not word_cutters()
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def _try(
 
 
 def _is_free(scene: Scene, at: int, relation: str, as_subject: bool) -> bool:
-    """Whether a thing can still enter a relation: nobody rides a horse and kicks a ball."""
+    """Whether a thing can enter one more relation: a rider of a horse cannot kick a ball."""
     does = {r.name for r in scene.relations if r.subject == at}
     suffers = {r.name for r in scene.relations if r.object == at}
     if as_subject:
