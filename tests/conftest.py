@@ -14,3 +14,19 @@ def _own_folders(tmp_path_factory, monkeypatch):
     folder = tmp_path_factory.mktemp("xmr")
     monkeypatch.setenv("XMR_RUNS", str(folder / "runs"))
     monkeypatch.setenv("XMR_FIGURES", str(folder / "figures"))
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """Runs of one epoch on 24 toy scenes (8 for the test), by recipe and seed."""
+    from xmr_lib import runs, toy
+    from xmr_lib.data import captioned
+
+    folder = tmp_path_factory.mktemp("tiny")
+    small = {"epochs": 1, "word_dim": 8, "rnn_dim": 16, "joint_dim": 16, "batch_size": 16}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XMR_CACHE", str(folder / "cache"))
+        data = captioned.load(toy.draw(n_train=24, n_val=6, n_test=8))
+        yield lambda name, seed=0: runs.run(
+            name, data, scale="toy", root=folder / "runs", seed=seed, **small
+        )

@@ -76,7 +76,7 @@ def server(trained, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
-    with chromium(tmp_path_factory.mktemp("chromium"), height=1500 if KEEP else 1000) as open_page:
+    with chromium(tmp_path_factory.mktemp("chromium"), 1280, 1500 if KEEP else 800) as open_page:
         yield open_page
 
 
@@ -112,7 +112,7 @@ def screenshot(page, tmp_path):
 
 def loading(trained, *names: str) -> str:
     """The first cell: whatever the explorers are given."""
-    lines = ["from xmr_lib import runs, widgets"]
+    lines = ["from xmr_course import explorers as widgets", "from xmr_lib import runs"]
     lines += [f"{name} = runs.load({str(vars(trained)[name].folder)!r})" for name in names]
     return "\n".join(lines)
 
@@ -160,7 +160,7 @@ def test_next_failure_goes_to_the_next_wrong_answer(lab, trained, screenshot):
         found = find_images(trained.rfe, data.captions[caption], data, 5, caption)
         with seen.becomes(plot_found(found, data, "RFE")):
             seen.press("next-failure")
-        seen.says(f"Caption {caption:,} of {data.n_captions:,}.")
+        seen.says(f"Caption {caption + 1:,} of {data.n_captions:,}.")
         assert seen.value("sentence") == data.captions[caption]
     screenshot(seen, "retrieval")
 
@@ -170,20 +170,20 @@ def test_a_picture_finds_sentences(lab, trained):
     with seen.becomes(plot_found(find_captions(trained.rfe, 0, data), data, "RFE")):
         seen.press("direction", "a picture finds sentences")
     with seen.becomes(plot_found(find_captions(trained.rfe, 7, data), data, "RFE")):
-        seen.type("number", "7")
+        seen.type("number", "8")
     other = trained.rfe.data.split("train").image_files[0]
     with seen.becomes(plot_found(find_captions(trained.rfe, other, data), data, "RFE")):
         seen.type("file", str(other))
     with seen.becomes(plot_found(find_captions(trained.rfe, 3, data), data, "RFE")):
         seen.type("file", data.image_files[3].name)
-    assert seen.value("number") == "3"
+    assert seen.value("number") == "4"
 
 
 def test_attention_follows_words_regions_and_sentences(lab, trained, screenshot):
     seen, data = explorer(lab, "attention"), trained.scan.report
     pair = look(trained.scan, 4, 0)
     with seen.becomes(plot_look(pair, "SCAN t-i AVG")):
-        seen.type("image", "4")
+        seen.type("image", "5")
     assert seen.options("caption") == list(data.captions_of(4))
     own = look(trained.scan, 4, "a red ball and a dog")
     with seen.becomes(plot_look(own, "SCAN t-i AVG")):
@@ -227,7 +227,7 @@ def test_sliders_rerank(lab, trained, screenshot):
     changed = Settings(k1 - 1, k2, round(lam + 0.05, 2))
     with seen.becomes(library.picture(changed, 9, "captions")):
         seen.press("queries", "captions")
-        seen.type("number", "9")
+        seen.type("number", "10")
     screenshot(seen, "rerank")
 
 
@@ -265,6 +265,28 @@ def test_a_batch_on_a_circle_takes_steps(lab, screenshot):
         seen.slide("margin", 1)
 
 
+PLACES = """
+const [box] = arguments, at = e => e.getBoundingClientRect();
+const picture = at(box.querySelector('.xmr-picture'));
+const controls = at(box.firstElementChild);
+const scrolls = [box, ...box.querySelectorAll('*')].filter(e => e.tagName != 'SELECT' && (
+  (e.scrollHeight > e.clientHeight + 1 && /auto|scroll/.test(getComputedStyle(e).overflowY)) ||
+  (e.scrollWidth > e.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(e).overflowX))));
+return {beside: picture.left >= controls.right, height: Math.max(picture.bottom, controls.bottom) -
+  at(box).top, width: picture.width, scrolls: scrolls.map(e => e.className)};
+"""
+
+
+@pytest.mark.parametrize("name", ["sentence", "attention", "tree", "rerank", "ablation", "margin"])
+def test_on_a_laptop_the_picture_is_beside_its_controls_and_nothing_scrolls(lab, page, name):
+    seen = explorer(lab, name)
+    places = page.script(PLACES, seen.box)
+    print(name, places)
+    assert places["beside"] and places["width"] > 400
+    assert places["height"] < 650, "more than a window of 800 pixels shows of a notebook"
+    assert not places["scrolls"]
+
+
 def test_the_console_holds_no_error(lab, page):
     assert not [line for line in page.console() if line.startswith("SEVERE")]
 
@@ -285,9 +307,11 @@ def test_a_notebook_without_a_kernel_shows_the_picture(page, server, trained):
     """As somebody's saved notebook: its widgets are known to no kernel here."""
     import nbformat
 
-    bundle = attention_explorer(trained.scan)._repr_mimebundle_()
+    bundle, metadata = attention_explorer(trained.scan)._repr_mimebundle_()
     cell = nbformat.v4.new_code_cell("attention_explorer(scan)", execution_count=1)
-    cell.outputs = [nbformat.v4.new_output("execute_result", bundle, execution_count=1)]
+    cell.outputs = [
+        nbformat.v4.new_output("execute_result", bundle, metadata=metadata, execution_count=1)
+    ]
     server.write("saved.ipynb", [cell])
     drawn = plot_look(look(trained.scan, 0), "SCAN t-i AVG")._repr_png_()
     with page.tab():

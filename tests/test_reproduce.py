@@ -299,5 +299,5 @@ def test_tables_that_come_with_the_kit_are_preferred(made_up, tmp_path, monkeypa
     assert own.attrs["csv"] == str(tmp_path / "reproduce" / "rfe-8-toy.csv")
     pd.testing.assert_frame_equal(reproduce.saved("rfe-8"), shipped)
     assert shipped.attrs["notes"][-1] == "Measured numbers: figures/reproduce/rfe-8-toy.csv"
-    monkeypatch.chdir(tmp_path)  # outside the checkout there are only one's own tables
+    monkeypatch.setattr(reproduce, "SHIPPED", tmp_path / "none")  # as in an installed package
     assert reproduce.saved("rfe-8")["seeds"].tolist() == own["seeds"].tolist()

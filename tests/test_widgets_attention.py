@@ -1,37 +1,15 @@
 """The explorer of attention, driven by its controls as a hand would."""
 
-import base64
-import sys
-
 import numpy as np
 import pytest
-import xmr_course.explorers
 from xmr_course.explorers.attention import attention_explorer, look
 
-from xmr_lib import runs, toy
-from xmr_lib.data import captioned
 from xmr_lib.errors import DataError
-
-SMALL = {"epochs": 1, "word_dim": 8, "rnn_dim": 16, "joint_dim": 16, "batch_size": 16}
-
-
-@pytest.fixture(scope="module")
-def places(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("attention")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XMR_CACHE", str(folder / "cache"))
-        data = captioned.load(toy.draw(n_train=24, n_val=6, n_test=8))
-        yield data, folder / "runs"
-
-
-def trained(places, name, **options):
-    data, root = places
-    return runs.run(name, data, scale="toy", root=root, **SMALL, **options)
 
 
 @pytest.fixture(scope="module", params=["SCAN t-i AVG", "SCAN i-t LSE"])
-def run(request, places):
-    return trained(places, request.param)
+def run(request, tiny_run):
+    return tiny_run(request.param)
 
 
 def test_look_is_what_the_model_scores(run):
@@ -63,16 +41,16 @@ def test_look_refuses_what_is_not_there(run, image, caption, message):
         look(run, image, caption)
 
 
-def test_a_model_of_one_vector_has_nothing_to_show(places):
+def test_a_model_of_one_vector_has_nothing_to_show(tiny_run):
     with pytest.raises(DataError, match="does not compare regions with words"):
-        attention_explorer(trained(places, "VSE++"))
+        attention_explorer(tiny_run("VSE++"))
 
 
 def test_without_boxes_nothing_can_be_drawn(run):
     from dataclasses import replace
 
     blind = replace(run, features=replace(run.features, boxes=None))
-    with pytest.raises(DataError, match="boxes of its regions are not known"):
+    with pytest.raises(DataError, match="boxes of its regions are unknown"):
         look(blind, 0)
 
 
@@ -94,7 +72,7 @@ def test_a_word_and_a_region_take_turns(run):
 def test_another_image_brings_its_captions_and_regions(run):
     explorer = attention_explorer(run, image=0)
     explorer.word.value = 1
-    explorer.image.value = 5
+    explorer.image.value = 6  # readers count from 1
     assert [text for text, _ in explorer.caption.options] == list(run.report.captions_of(5))
     assert explorer.word.value == explorer.region.value == -1
     assert explorer.seen.image_file == run.report.image_files[5]
@@ -114,34 +92,3 @@ def test_a_sentence_of_ones_own(run):
     explorer.own.value = "a zebra"
     explorer.caption.value = 2
     assert explorer.own.value == "" and explorer.seen.words == look(run, 0, 2).words
-
-
-def test_it_shows_a_picture_where_widgets_do_not(run):
-    bundle = attention_explorer(run)._repr_mimebundle_()
-    assert "application/vnd.jupyter.widget-view+json" in bundle
-    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
-    assert bundle["text/plain"] == f"attention explorer of {run.name}"
-
-
-def test_without_ipywidgets_it_is_a_picture_that_says_how_to_get_controls(run, monkeypatch, capsys):
-    shown = bytes(attention_explorer(run, 2).picture_box.value)
-    monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    still = attention_explorer(run, 2)
-    assert "pip install ipywidgets" in capsys.readouterr().out and "ipywidgets" in repr(still)
-    bundle = still._repr_mimebundle_()
-    assert set(bundle) == {"text/plain", "image/png"}
-    assert base64.b64decode(bundle["image/png"]) == shown == still.picture()._repr_png_()
-    with pytest.raises(DataError, match="There is no image 99"):
-        attention_explorer(run, 99)
-
-
-def test_controls_can_be_found_by_their_classes(run):
-    explorer = attention_explorer(run)
-    assert explorer.box._dom_classes == ("xmr-explorer", "xmr-attention-explorer")
-    assert explorer.own._dom_classes == ("xmr-sentence",)
-
-
-def test_the_package_offers_it():
-    assert xmr_course.explorers.attention_explorer is attention_explorer
-    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
-        xmr_course.explorers.nonsense  # noqa: B018

@@ -1,11 +1,7 @@
 """The playground of the triplet loss, driven by its controls as a hand would."""
 
-import base64
-import sys
-
 import numpy as np
 import pytest
-import xmr_course.explorers
 from xmr_course.explorers.margin import CircleBatch, in_words, margin_playground, plot_batch
 
 from xmr_lib.errors import DataError
@@ -144,13 +140,3 @@ def test_bars_are_the_losses():
 def test_wrong_arguments_are_told(arguments, message):
     with pytest.raises(DataError, match=message):
         margin_playground(*arguments)
-
-
-def test_without_widgets_it_is_a_picture(monkeypatch, capsys):
-    bundle = margin_playground()._repr_mimebundle_()
-    assert "application/vnd.jupyter.widget-view+json" in bundle
-    monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    still = xmr_course.explorers.margin_playground()
-    assert "pip install ipywidgets" in capsys.readouterr().out
-    assert still._repr_mimebundle_()["image/png"] == bundle["image/png"]
-    assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")

@@ -1,41 +1,20 @@
 """The explorer of re-ranking, driven by its controls as a hand would."""
 
-import base64
-import sys
-
 import numpy as np
 import pytest
 import torch
-import xmr_course.explorers
 from xmr_course.explorers.rerank import Reranking, rerank_explorer
 
-from xmr_lib import runs, toy
-from xmr_lib.data import captioned
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError
 from xmr_lib.reranking import Settings
 
-SMALL = {"epochs": 1, "word_dim": 8, "rnn_dim": 16, "joint_dim": 16, "batch_size": 16}
 PNG = b"\x89PNG"
 
 
-@pytest.fixture(scope="module")
-def places(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rerank")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XMR_CACHE", str(folder / "cache"))
-        data = captioned.load(toy.draw(n_train=24, n_val=6, n_test=8))
-        yield data, folder / "runs"
-
-
-def trained(places, name):
-    data, root = places
-    return runs.run(name, data, scale="toy", root=root, **SMALL)
-
-
 @pytest.fixture(scope="module", params=["RFE", "SCAN t-i AVG"])
-def run(request, places):
-    return trained(places, request.param)
+def run(request, tiny_run):
+    return tiny_run(request.param)
 
 
 @pytest.mark.parametrize("settings", [Settings(5, 2, 0.3), Settings(3, 1, 1.0), Settings()])
@@ -48,8 +27,8 @@ def test_numbers_are_those_of_the_library(run, settings):
     assert len(on_val.i2t.greater) == 6
 
 
-def test_another_weight_needs_no_new_fit(places, monkeypatch):
-    again = Reranking(trained(places, "RFE"))
+def test_another_weight_needs_no_new_fit(tiny_run, monkeypatch):
+    again = Reranking(tiny_run("RFE"))
     first = again.distances(Settings(4, 2, 0.2))
     monkeypatch.setattr("xmr_course.explorers.rerank.rerank", None)  # a call would fail
     other = again.distances(Settings(4, 2, 0.9))
@@ -58,8 +37,8 @@ def test_another_weight_needs_no_new_fit(places, monkeypatch):
     torch.testing.assert_close(other, 0.1 * jaccard + 0.9 * original)
 
 
-def test_an_ensemble_can_be_explored(places):
-    both = Ensemble("VSE++ + RFE", (trained(places, "VSE++"), trained(places, "RFE")))
+def test_an_ensemble_can_be_explored(tiny_run):
+    both = Ensemble("VSE++ + RFE", (tiny_run("VSE++"), tiny_run("RFE")))
     expected = both.evaluate(rerank=Settings(5, 2))[0].metrics()
     assert Reranking(both).retrieval(Settings(5, 2)).metrics() == pytest.approx(expected)
 
@@ -83,16 +62,16 @@ def test_answers_are_ordered_and_know_where_they_were(run, queries):
 
 
 @pytest.mark.parametrize(("query", "queries"), [(8, "images"), (-1, "images"), (40, "captions")])
-def test_a_query_that_is_not_there_is_told(places, query, queries):
-    run = trained(places, "RFE")
+def test_a_query_that_is_not_there_is_told(tiny_run, query, queries):
+    run = tiny_run("RFE")
     with pytest.raises(DataError, match=f"There is no query {query}: .* has .* {queries} here"):
         rerank_explorer(run, query=query, queries=queries)
 
 
-def test_turning_the_controls_changes_the_picture(places):
-    explorer = rerank_explorer(trained(places, "RFE"), Settings(10, 6, 0.3), query=7)
+def test_turning_the_controls_changes_the_picture(tiny_run):
+    explorer = rerank_explorer(tiny_run("RFE"), Settings(10, 6, 0.3), query=7)
     pictures = [bytes(explorer.picture_box.value)]
-    for control, value in ((explorer.k1, 3), (explorer.lam, 1.0), (explorer.number, 2)):
+    for control, value in ((explorer.k1, 3), (explorer.lam, 1.0), (explorer.number, 3)):
         control.value = value
         pictures.append(bytes(explorer.picture_box.value))
     assert explorer.settings == Settings(3, 4, 1.0)  # k2 had to follow k1
@@ -102,32 +81,10 @@ def test_turning_the_controls_changes_the_picture(places):
     assert len(set(pictures)) == 4 and all(each.startswith(PNG) for each in pictures)
 
 
-def test_the_other_side_has_other_queries(places):
-    explorer = rerank_explorer(trained(places, "RFE"))
+def test_the_other_side_has_other_queries(tiny_run):
+    explorer = rerank_explorer(tiny_run("RFE"))
     explorer.side.value = "captions"
-    explorer.number.value = 39
+    explorer.number.value = 40
     assert (explorer.queries, explorer.query) == ("captions", 39)
     explorer.side.value = "images"
-    assert (explorer.number.max, explorer.query) == (7, 7)
-
-
-def test_readers_without_widgets_see_the_picture(places):
-    explorer = rerank_explorer(trained(places, "RFE"))
-    bundle = explorer._repr_mimebundle_()
-    assert "application/vnd.jupyter.widget-view+json" in bundle
-    assert base64.b64decode(bundle["image/png"]).startswith(PNG)
-    assert bundle["text/plain"] == "re-ranking explorer of RFE"
-
-
-def test_without_ipywidgets_it_is_a_picture(places, monkeypatch, capsys):
-    run = trained(places, "RFE")
-    monkeypatch.setitem(sys.modules, "ipywidgets", None)
-    still = rerank_explorer(run, Settings(3, 1))
-    assert "pip install ipywidgets" in capsys.readouterr().out
-    assert still.picture().subfigs and repr(still).startswith("re-ranking of RFE. No controls")
-    with pytest.raises(DataError, match="There is no query 8"):
-        rerank_explorer(run, query=8)
-
-
-def test_it_is_offered_by_the_package():
-    assert xmr_course.explorers.rerank_explorer is rerank_explorer
+    assert (explorer.number.max, explorer.query) == (8, 7)

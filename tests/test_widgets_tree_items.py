@@ -4,29 +4,12 @@ import sys
 
 import numpy as np
 import pytest
-from xmr_course import explorers as widgets
 from xmr_course import inside
 from xmr_course.explorers.items import tree_items
 from xmr_course.explorers.trees import TreeExplorer, tree_explorer
 
-from xmr_lib import runs, toy
-from xmr_lib.data import captioned
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError
-
-SMALL = {"epochs": 1, "word_dim": 8, "rnn_dim": 16, "joint_dim": 16, "batch_size": 16}
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("trees")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XMR_CACHE", str(folder / "cache"))
-        data = captioned.load(toy.draw(n_train=24, n_val=6, n_test=8))
-        yield {
-            name: runs.run(name, data, scale="toy", root=folder / "runs", **SMALL)
-            for name in ("SMFEA", "VSE++")
-        }
 
 
 @pytest.fixture
@@ -34,8 +17,8 @@ def undrawn(monkeypatch):
     monkeypatch.setattr(TreeExplorer, "draw", lambda self: None)  # pictures: other tests
 
 
-def test_a_run_is_enough(trained, undrawn):
-    run = trained["SMFEA"]
+def test_a_run_is_enough(tiny_run, undrawn):
+    run = tiny_run("SMFEA")
     explorer = tree_explorer(run)
     items = tree_items(run)
     assert [item.caption for item in explorer.items] == [item.caption for item in items]
@@ -47,8 +30,8 @@ def test_a_run_is_enough(trained, undrawn):
         assert right == (best == item.picture) and len(item.top3_captions) == 3
 
 
-def test_trees_are_those_of_the_whole_test_set(trained):
-    run = trained["SMFEA"]
+def test_trees_are_those_of_the_whole_test_set(tiny_run):
+    run = tiny_run("SMFEA")
     whole = inside.predict_nodes(run)
     chosen = [38, 0, 17, 0]
     for caption, item in zip(chosen, tree_items(run, chosen), strict=True):
@@ -61,8 +44,8 @@ def test_trees_are_those_of_the_whole_test_set(trained):
         np.testing.assert_array_equal(item.known, whole.known[caption])
 
 
-def test_captions_and_data_may_be_chosen(trained, undrawn):
-    run = trained["SMFEA"]
+def test_captions_and_data_may_be_chosen(tiny_run, undrawn):
+    run = tiny_run("SMFEA")
     val = run.data.split("val")
     explorer = tree_explorer(run, [3, 1], val)
     assert [item.caption for item in explorer.items] == [val.captions[3], val.captions[1]]
@@ -70,15 +53,11 @@ def test_captions_and_data_may_be_chosen(trained, undrawn):
     assert len(few.items) == 5 and all(item.success for item in few.items[:1])
 
 
-def test_what_has_no_trees_is_told(trained, monkeypatch):
+def test_what_has_no_trees_is_told(tiny_run, monkeypatch):
     with pytest.raises(DataError, match="VSE"):
-        tree_explorer(trained["VSE++"])
+        tree_explorer(tiny_run("VSE++"))
     with pytest.raises(DataError, match="pair"):
-        tree_explorer(Ensemble("pair", (trained["VSE++"], trained["SMFEA"])))
+        tree_explorer(Ensemble("pair", (tiny_run("VSE++"), tiny_run("SMFEA"))))
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     with pytest.raises(DataError, match="VSE"):
-        tree_explorer(trained["VSE++"])
-
-
-def test_names_stay_functions_whatever_was_imported():
-    assert widgets.tree_items is tree_items and widgets.tree_items is tree_items
+        tree_explorer(tiny_run("VSE++"))

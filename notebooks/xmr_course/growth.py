@@ -20,7 +20,6 @@ from pathlib import Path
 import pandas as pd
 
 from xmr_lib.errors import DataError, UnknownNameError
-from xmr_lib.files import project_dir
 from xmr_lib.index.vectors import lists_for
 
 NOTE = "arithmetic, not measured"
@@ -301,7 +300,7 @@ def measured(dims: int = 1024, folder: Path | None = None) -> Rates:
     Raises:
         DataError: A file is missing, or nothing was measured for such vectors.
     """
-    folder = folder or project_dir() / "figures"
+    folder = folder or Path(__file__).parents[2] / "figures"
     frames = {}
     for name, part in (("bench_100k.csv", " 100k"), ("bench.csv", "")):
         if not (folder / name).is_file():

@@ -177,8 +177,8 @@ def _most_likely(structured: Structured, null_is_class: bool) -> tuple[Tensor, T
 
 
 def _most_frequent(nodes: np.ndarray) -> np.ndarray:
-    """The label that most training trees have at each place `(7,)`."""
-    return np.array([np.bincount(column[column >= 0]).argmax() for column in nodes.T])
+    """The label that most training trees have at each place `(7,)`; -1 where none has any."""
+    return np.array([np.bincount(c[c >= 0]).argmax() if (c >= 0).any() else -1 for c in nodes.T])
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
-"""Explorers for notebooks, one call each: controls above a picture of the library's figures.
+"""Explorers for notebooks, one call each: controls beside a picture.
 
-Where no widgets run, the picture of the moment stands in for them; where `ipywidgets` is not
+Where no widgets run, the current picture is shown instead; where `ipywidgets` is not
 installed, a call returns its first picture and says how to install it.
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-# A room must not have the name of what it holds: an imported module would take its place.
-_ROOMS = {
+# No module has the name of its function: an imported module would hide the function.
+_MODULES = {
     "ablation_explorer": "ablation",
     "attention_explorer": "attention",
     "margin_playground": "margin",
@@ -20,11 +20,11 @@ _ROOMS = {
     "tree_items": "items",
 }
 
-__all__ = list(_ROOMS)
+__all__ = list(_MODULES)
 
 
 def __getattr__(name: str) -> Any:
     """Explorers are imported when used, each from its own file."""
-    if name not in _ROOMS:
+    if name not in _MODULES:
         raise AttributeError(f"module 'xmr_course.explorers' has no attribute {name!r}")
-    return getattr(import_module(f"xmr_course.explorers.{_ROOMS[name]}"), name)
+    return getattr(import_module(f"xmr_course.explorers.{_MODULES[name]}"), name)

@@ -8,7 +8,7 @@ import pandas as pd
 
 from xmr_course.explorers import bars
 from xmr_course.explorers.bars import Measured, plot_bars
-from xmr_course.explorers.shared import Explorer, Still, Turns, find_ipywidgets, tagged
+from xmr_course.explorers.shared import Explorer, Still, find_ipywidgets
 from xmr_course.tables import paper
 from xmr_course.tables.paper import PaperTable
 from xmr_lib.errors import DataError
@@ -141,29 +141,20 @@ class AblationExplorer(Explorer):
 
     def __post_init__(self) -> None:
         widgets = find_ipywidgets()
-        words = {"style": {"description_width": "6em"}}
         tables = [(paper.table(name).title, name) for name in paper.names()]
-        self.table = widgets.Dropdown(
-            options=tables, value=self.choice.table, description="table", **words
-        )
-        self.measured = widgets.Dropdown(description="measured", **words)
-        self.metric = widgets.Dropdown(description="bars", **words)
-        self.rows = widgets.SelectMultiple(description="rows", **words)
-        controls = [self.table, self.measured, self.metric, self.rows]
-        names = ("table", "measured", "metric", "rows")
-        for control, name in zip(controls, names, strict=True):
-            control.layout.width = "46em"
-            tagged(control, f"xmr-{name}")
-        self._build("xmr-ablation-explorer", "ablation explorer", controls)
+        self.table = widgets.Dropdown(options=tables, value=self.choice.table, description="table")
+        self.measured = widgets.Dropdown(description="measured")
+        self.metric = widgets.Dropdown(description="bars")
+        self.rows = widgets.SelectMultiple(description="rows")
+        controls = {
+            "table": (self.table, self._new_table),
+            "measured": (self.measured, self._new_measured),
+            "metric": (self.metric, self._read),
+            "rows": (self.rows, self._read),
+        }
+        self._build("ablation-explorer", "ablation explorer", controls)
         self._offer()
-        turns = Turns(self._tell)
-        for control, changed in (
-            (self.table, self._new_table),
-            (self.measured, self._new_measured),
-            (self.metric, self._read),
-            (self.rows, self._read),
-        ):
-            control.observe(turns(changed), names="value")
+        self._listen()
 
     def picture(self) -> Picture:
         """What is chosen now, as a figure."""

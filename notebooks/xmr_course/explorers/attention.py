@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from xmr_course.explorers.found import unknown_words
-from xmr_course.explorers.shared import Explorer, Still, Turns, find_ipywidgets, tagged
+from xmr_course.explorers.shared import Explorer, Still, find_ipywidgets
 from xmr_course.lessons.region_drawing import plot_explorer
 from xmr_lib.cross_attention import attention_map
 from xmr_lib.data.captioned import CaptionedImages
@@ -56,8 +56,8 @@ def look(run: Run, image: int, caption: int | str = 0, data: CaptionedImages | N
         data: What the position counts in; the reported split by default.
 
     Raises:
-        DataError: The run does not compare parts, nobody knows the boxes of its regions, there is
-            no such image or caption, or the sentence has no words.
+        DataError: The run does not compare parts, the boxes of its regions are unknown, there is no
+            such image or caption, or the sentence has no words.
     """
     data = run.report if data is None else data
     _require_boxes(run)
@@ -141,33 +141,27 @@ class AttentionExplorer(Explorer):
 
     def __post_init__(self) -> None:
         widgets = find_ipywidgets()
-        wide = {"layout": widgets.Layout(width="46em"), "style": {"description_width": "8em"}}
         self.image = widgets.BoundedIntText(
-            self.first_image, min=0, max=self.data.n_images - 1, description="image",
-            style={"description_width": "8em"},
-        )  # fmt: skip
-        self.caption = widgets.Dropdown(description="caption", **wide)
-        self.own = widgets.Text(
-            description="or your own", placeholder="any sentence", continuous_update=False, **wide
+            self.first_image + 1, min=1, max=self.data.n_images, description="image"
         )
-        self.word = widgets.ToggleButtons(description="word", style={"button_width": "auto"})
-        self.region = widgets.ToggleButtons(description="region", style={"button_width": "auto"})
-        controls = [self.image, self.caption, self.own, self.word, self.region]
-        names = ("image", "caption", "sentence", "word", "region")
-        for control, name in zip(controls, names, strict=True):
-            tagged(control, f"xmr-{name}")
-        self._build("xmr-attention-explorer", f"attention explorer of {self.run.name}", controls)
-        turns = Turns(self._tell)
+        self.caption = widgets.Dropdown(description="caption")
+        self.own = widgets.Text(
+            description="your own", placeholder="any sentence, then Enter", continuous_update=False
+        )
+        buttons = {"style": {"button_width": "auto"}}
+        self.word = widgets.ToggleButtons(description="word", **buttons)
+        self.region = widgets.ToggleButtons(description="region", **buttons)
+        controls = {
+            "image": (self.image, self._new_image),
+            "caption": (self.caption, self._new_caption),
+            "sentence": (self.own, self._new_sentence),
+            "word": (self.word, self._new_word),
+            "region": (self.region, self._new_region),
+        }
+        self._build("attention-explorer", f"attention explorer of {self.run.name}", controls)
         self._offer_captions(self.first_caption)
         self._offer_parts()
-        for control, changed in (
-            (self.image, self._new_image),
-            (self.caption, self._new_caption),
-            (self.own, self._new_sentence),
-            (self.word, self._new_word),
-            (self.region, self._new_region),
-        ):
-            control.observe(turns(changed), names="value")
+        self._listen()
 
     def picture(self) -> Picture:
         """What is chosen now, as a figure."""
@@ -200,11 +194,11 @@ class AttentionExplorer(Explorer):
         self.draw()
 
     def _look(self, caption: int | str) -> None:
-        self.seen = look(self.run, self.image.value, caption, self.data)
+        self.seen = look(self.run, self.image.value - 1, caption, self.data)
         self._offer_parts()
 
     def _offer_captions(self, chosen: int) -> None:
-        own = self.data.captions_of(self.image.value)
+        own = self.data.captions_of(self.image.value - 1)
         self.caption.options = [(text, number) for number, text in enumerate(own)]
         self.caption.value = chosen
 
@@ -228,6 +222,6 @@ def _require_boxes(run: Run) -> None:
         )
     if not isinstance(run.features, Regions) or run.features.boxes is None:
         raise DataError(
-            f"{run.name}: the boxes of its regions are not known, so that attention cannot be "
-            "drawn. Use regions that keep them: regions='grid', 'detector', or a bottom-up .tsv."
+            f"{run.name}: the boxes of its regions are unknown, so attention cannot be drawn. "
+            "Use regions that keep them: regions='grid', 'detector', or a bottom-up .tsv."
         )

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 
 from xmr_course.tables import paper, reproduce, timing
 from xmr_course.tables.paper import PaperTable
+from xmr_course.tables.pictures import draw_intervals, label
 from xmr_lib.errors import DataError
 from xmr_lib.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, Picture, _wrapped, style
 
@@ -146,20 +147,19 @@ def plot_bars(
     with_differences = bool(lines["verdict"].isin(["real", "noise"]).any())
     panels = 1 + (found is not None) + with_differences
     with mpl.rc_context(style()):
-        size = (3.2 + 3.3 * panels, 1.9 + 0.4 * len(lines))
+        size = (2.6 + 2.6 * panels, 1.9 + 0.4 * len(lines))
         figure = Picture(figsize=size, layout="constrained")
         axes = figure.subplots(1, panels, sharey=True, squeeze=False)[0]
         where = f"{printed.dataset}, {printed.protocol}" if printed.has_recalls else "one GPU"
-        _draw_bars(axes[0], lines, "printed", ORANGE, "", f"PRINTED\n{where}")
+        _draw_bars(axes[0], lines, "printed", f"PRINTED\n{where}", color=ORANGE)
         if found is not None:
-            title = f"MEASURED\n{_wrapped(found.on, 44, lines=3)}"
-            _draw_bars(axes[1], lines, "measured", BLUE, "//", title)
+            title = f"MEASURED\n{_wrapped(found.on, 40, lines=3)}"
+            _draw_bars(axes[1], lines, "measured", title, color=BLUE, hatch="//")
         if with_differences:
             _draw_differences(axes[2], lines)
         for each in axes[: 1 + (found is not None)]:
             each.set_xlabel(_wrapped(metrics(printed)[metric], 40, lines=2))
-        axes[0].set_yticks(_places(lines), lines["label"], parse_math=False)
-        axes[0].set_ylim(-0.6, len(lines) - 0.4)
+        axes[0].set_yticks(range(len(lines)), lines["label"], parse_math=False)
         figure.suptitle(_title(printed, found, lines), fontsize=10.5, parse_math=False)
     return figure
 
@@ -175,38 +175,25 @@ def _title(printed: PaperTable, found: Measured | None, lines: pd.DataFrame) -> 
     return "\n".join(title)
 
 
-def _places(lines: pd.DataFrame) -> np.ndarray:
-    """Heights of the rows: the first one on top."""
-    return np.arange(len(lines))[::-1]
-
-
-def _draw_bars(
-    axes: Axes, lines: pd.DataFrame, which: str, colour: str, hatch: str, title: str
-) -> None:
+def _draw_bars(axes: Axes, lines: pd.DataFrame, which: str, title: str, **look: str) -> None:
     spread = lines["printed_sd" if which == "printed" else "sd"]
-    values, places = lines[which], _places(lines)
-    axes.barh(places, values.fillna(0), 0.62, color=colour, hatch=hatch, edgecolor="white")
-    known = spread.notna()
-    axes.errorbar(
-        values[known], places[known], xerr=spread[known], fmt="none", color="black", capsize=3
+    ends = lines[which] - spread, lines[which] + spread
+    black = {"color": "black", "linewidth": 1.2}
+    draw_intervals(
+        axes, lines, which, *ends, bars=True, edgecolor="white", capsize=0.2, err_kws=black, **look
     )
-    for place, value, sd, row in zip(
-        places, values, spread, lines.to_dict("records"), strict=True
-    ):  # fmt: skip
-        if pd.isna(value):
+    for place, (row, sd) in enumerate(zip(lines.to_dict("records"), spread, strict=True)):
+        if pd.isna(row[which]):
             words = "not printed" if which == "printed" else _unmeasured(row["status"])
             axes.text(0, place, f" {words}", va="center", color=GREY, fontsize=8)
             continue
         form, form_sd = (".3g", ".2g") if row["status"] == "timed" else (".1f", ".1f")
-        text = f"{value:{form}}" + ("" if pd.isna(sd) else f" ± {sd:{form_sd}}")
+        text = f"{row[which]:{form}}" + ("" if pd.isna(sd) else f" ± {sd:{form_sd}}")
         text += "*" if row["odd"] and which == "printed" else ""
-        end = value + (0 if pd.isna(sd) else sd)
-        axes.annotate(
-            text, (end, place), (4, 0), textcoords="offset points", va="center", fontsize=8.5
-        )
-    largest = (values + spread.fillna(0)).max()
-    axes.set(xlim=(0, 1.42 * largest if largest > 0 else 1), title=title)  # room for the numbers
-    axes.title.set_fontsize(9.5)
+        label(axes, text, (np.nansum([row[which], sd]), place), (4, 0))
+    largest = np.nanmax([0, *lines[which], *ends[1]])
+    axes.set(xlim=(0, 1.55 * largest if largest > 0 else 1))  # room for the numbers
+    axes.set_title(title, fontsize=9.5, parse_math=False)
     axes.grid(axis="y", visible=False)
 
 
@@ -218,32 +205,34 @@ def _unmeasured(status: str) -> str:
 
 def _draw_differences(axes: Axes, lines: pd.DataFrame) -> None:
     """Points with 95 % intervals; what may be noise is hollow."""
-    others = sorted(set(lines["against"]) - {""})
-    for place, row in zip(_places(lines), lines.to_dict("records"), strict=True):
-        if row["verdict"] == "baseline":
-            axes.plot(0, place, "D", color=GREY, markersize=6)
-            axes.annotate(
-                "baseline", (0, place), (8, 0), textcoords="offset points", va="center",
-                fontsize=8, color=GREY,
-            )  # fmt: skip
-        if row["verdict"] not in ("real", "noise"):
+    for place in np.flatnonzero(lines["verdict"] == "baseline"):
+        axes.plot(0, place, "D", color=GREY, markersize=6)
+        label(axes, "baseline", (0, place), (8, 0), color=GREY)
+    real, up = lines["verdict"] == "real", lines["difference"] > 0
+    looks = ((real & up, GREEN), (real & ~up, VERMILION), (lines["verdict"] == "noise", GREY))
+    for chosen, colour in looks:
+        if not chosen.any():
             continue
-        real, value = row["verdict"] == "real", row["difference"]
-        colour = (GREEN if value > 0 else VERMILION) if real else GREY
-        axes.errorbar(
-            value, place, xerr=[[value - row["low"]], [row["high"] - value]], fmt="o",
-            color=colour, markerfacecolor=colour if real else "white", capsize=3,
+        some = lines.where(chosen).assign(method=lines["method"])
+        face = {} if colour != GREY else {"markerfacecolor": "white"}
+        draw_intervals(
+            axes, some, "difference", some["low"], some["high"], color=colour, markersize=5,
+            linewidth=1.4, **face,
         )  # fmt: skip
-        axes.annotate(
-            f"{value:+.1f} {row['verdict']}", (value, place), (0, 6),
-            textcoords="offset points", ha="center", fontsize=8, color=colour,
-        )  # fmt: skip
-        if pd.notna(row["printed_difference"]):
-            axes.plot(row["printed_difference"], place, "s", color=ORANGE, markerfacecolor="white")
+        for place in np.flatnonzero(chosen):
+            row = lines.iloc[place]
+            text = f"{row['difference']:+.1f} {row['verdict']}"
+            label(axes, text, (row["difference"], place), (0, 6), color=colour)
+    there = lines["printed_difference"].notna() & lines["verdict"].isin(["real", "noise"])
+    axes.plot(
+        lines["printed_difference"].where(there), range(len(lines)), "s", color=ORANGE,
+        markerfacecolor="white",
+    )  # fmt: skip
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.margins(x=0.2)
+    others = sorted(set(lines["against"]) - {""})
     against = f"against {others[0]}" if len(others) == 1 else "each against the row it builds on"
-    with_printed = lines["printed_difference"].notna().any()
-    axes.set(xlabel="● measured, 95 % interval" + ("   □ printed" if with_printed else ""))
-    axes.set_title(_wrapped(f"DIFFERENCE OF RSUM {against}", 36, lines=2), fontsize=9.5)
+    axes.set(xlabel="● measured, 95 % interval" + ("\n□ printed" if there.any() else ""))
+    title = _wrapped(f"DIFFERENCE OF RSUM {against}", 26, lines=3)
+    axes.set_title(title, fontsize=9.5, parse_math=False)
     axes.grid(axis="y", visible=False)

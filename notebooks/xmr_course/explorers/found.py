@@ -30,8 +30,8 @@ class Found:
         hits: The best answers in order, with their places; a right one that is not among them
             comes last.
         n_searched: Images or captions that were searched.
-        right: Positions of the right answers; None where nobody knows.
-        place: Of the best right answer; None where nobody knows.
+        right: Positions of the right answers; None if they are unknown.
+        place: Of the best right answer; None if it is unknown.
         unknown: Words of the sentence that the model never learnt.
     """
 
@@ -44,17 +44,17 @@ class Found:
 
     @property
     def success(self) -> bool | None:
-        """Whether a right answer comes first; None where nobody knows."""
+        """Whether a right answer comes first; None if that is unknown."""
         return None if self.place is None else self.place == 1
 
     @property
     def verdict(self) -> str:
         """One line on right and wrong."""
         if self.place is None:
-            return "not a query of the test set: nobody knows what is right"
+            return "not a query of the test set, so the right answer is unknown"
         if self.place == 1:
             return f"✓ a right answer comes first, of {self.n_searched:,}"
-        return f"✗ the best right answer stands at place {self.place:,} of {self.n_searched:,}"
+        return f"✗ the best right answer is at rank {self.place:,} of {self.n_searched:,}"
 
 
 def find_images(

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Arc, Circle, Rectangle
 from torch import Tensor
 
-from xmr_course.explorers.shared import Explorer, Still, Turns, beside, find_ipywidgets, tagged
+from xmr_course.explorers.shared import Explorer, Still, find_ipywidgets
 from xmr_course.lessons.drawing import draw_table
 from xmr_lib.errors import DataError
 from xmr_lib.figures import BLACK, GREEN, GREY, ORANGE, PALETTE, VERMILION, Picture, style
@@ -142,10 +142,13 @@ def plot_batch(batch: CircleBatch, side: int = 0, anchor: int = 0) -> Picture:
         anchor: Which one.
     """
     with mpl.rc_context(style()):
-        # A layout that is known beforehand: finding one would double the time of each turn.
-        figure = Picture(figsize=(13, 4.9))
-        grid = {"left": 0.005, "right": 0.99, "top": 0.87, "bottom": 0.12, "wspace": 0.19}
-        circle, table, bars = figure.subplots(1, 3, width_ratios=(1, 0.95, 1.15), gridspec_kw=grid)
+        # A fixed layout: computing one would double the time of each turn.
+        figure = Picture(figsize=(9.6, 6.4))
+        grid = figure.add_gridspec(
+            2, 2, left=0.005, right=0.985, top=0.88, bottom=0.08, wspace=0.12, hspace=0.42,
+            width_ratios=(1.25, 1),
+        )  # fmt: skip
+        circle, table, bars = (figure.add_subplot(grid[at]) for at in (np.s_[:, 0], (0, 1), (1, 1)))
         _draw_circle(circle, batch, side, anchor)
         _draw_scores(table, batch)
         _draw_losses(bars, batch)
@@ -231,7 +234,7 @@ def _draw_scores(axes: Axes, batch: CircleBatch) -> None:
         axes.add_patch(Rectangle((n, n), 1, 1, fill=False, edgecolor=GREEN, linewidth=2.4))
         axes.plot(captions[n] + 0.1, n + 0.5, ">", **_SIGN)
         axes.plot(n + 0.5, images[n] + 0.86, "^", **_SIGN)
-    axes.set(xlabel="▶ hardest caption of the image, ▲ hardest image of the caption")
+    axes.set_xlabel("▶ hardest caption of the image,\n▲ hardest image of the caption", fontsize=9)
     axes.set_title("cosines; right pairs are framed", fontsize=9.5)
 
 
@@ -273,58 +276,35 @@ class MarginPlayground(Explorer):
     def __post_init__(self) -> None:
         widgets = find_ipywidgets()
         self._first = self.batch.angles.copy()
-        words = {"style": {"description_width": "6em"}}
-        lazy = {"continuous_update": False, **words}
         points = [
             (f"{sign}{n + 1} ({name} {n + 1})", (side, n))
             for side, (name, sign) in enumerate(SIDES.items())
             for n in range(len(self.batch))
         ]
+        lazy = {"continuous_update": False}
         self.margin = widgets.FloatSlider(
             self.batch.margin, min=0, max=1, step=0.05, description="margin", **lazy
         )
-        self.point = widgets.Dropdown(
-            options=points, value=self.batch.worst(), description="point", **words
-        )
+        self.point = widgets.Dropdown(options=points, value=self.batch.worst(), description="point")
         self.angle = widgets.IntSlider(0, min=-180, max=180, description="angle", **lazy)
         self.negatives = widgets.ToggleButtons(
-            options=get_args(Negatives), style={"button_width": "auto"}
+            options=get_args(Negatives), description="negatives", style={"button_width": "6em"}
         )
         self.take_step = widgets.Button(description="step", icon="arrow-down")
         self.collapse = widgets.Button(description="collapse", icon="compress")
         self.reset = widgets.Button(description="reset", icon="undo")
-        for control, name in (
-            (self.margin, "margin"),
-            (self.point, "point"),
-            (self.angle, "angle"),
-            (self.negatives, "negatives"),
-            (self.take_step, "step"),
-            (self.collapse, "collapse"),
-            (self.reset, "reset"),
-        ):
-            tagged(control, f"xmr-{name}")
-        for control in (self.margin, self.point, self.angle):
-            control.layout.width = "30em"
-        buttons = widgets.HBox([self.take_step, self.collapse, self.reset])
-        self._build(
-            "xmr-margin-playground", "margin playground",
-            [self.margin, self.point, self.angle, beside("negatives", self.negatives), buttons],
-        )  # fmt: skip
+        controls = {
+            "margin": (self.margin, self._read),
+            "point": (self.point, self._show),
+            "angle": (self.angle, self._read),
+            "negatives": (self.negatives, self._read),
+            "step": (self.take_step, self._step),
+            "collapse": (self.collapse, self._collapse),
+            "reset": (self.reset, self._reset),
+        }
+        self._build("margin-playground", "margin playground", controls)
         self._show()
-        turns = Turns(self._tell)
-        for control, changed in (
-            (self.margin, self._read),
-            (self.point, self._show),
-            (self.angle, self._read),
-            (self.negatives, self._read),
-        ):
-            control.observe(turns(changed), names="value")
-        for button, pressed in (
-            (self.take_step, self._step),
-            (self.collapse, self._collapse),
-            (self.reset, self._reset),
-        ):
-            button.on_click(turns(pressed))
+        self._listen()
 
     def picture(self) -> Picture:
         """What is chosen now, as a figure."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xmr_course.explorers.shared import Explorer, Still, Turns, beside, find_ipywidgets, tagged
+from xmr_course.explorers.shared import Explorer, Still, find_ipywidgets
 from xmr_course.lessons.answer_drawing import Answer, Answers, plot_explorer
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.errors import DataError
@@ -170,48 +170,43 @@ class RerankExplorer(Explorer):
 
     def __post_init__(self) -> None:
         widgets = find_ipywidgets()
-        first = self.picture()._repr_png_()  # a wrong query is told before there are controls
-        begin = self.settings
-        words = {"style": {"description_width": "6em"}}
-        look = {"continuous_update": False, "layout": widgets.Layout(width="30em"), **words}
-        self.k1 = widgets.IntSlider(
-            begin.k1, min=1, max=max(60, begin.k1), description="k1", **look
-        )
-        self.k2 = widgets.IntSlider(begin.k2, min=1, max=begin.k1 + 1, description="k2", **look)
-        self.lam = widgets.FloatSlider(
-            begin.lam, min=0, max=1, step=0.05, description="λ", **look
-        )  # fmt: skip
+        self.picture()  # a wrong query is told before there are controls
+        begin, lazy = self.settings, {"continuous_update": False}
+        k1, k2, most = begin.k1, begin.k2, max(60, begin.k1)
+        self.k1 = widgets.IntSlider(k1, min=1, max=most, description="k1", **lazy)
+        self.k2 = widgets.IntSlider(k2, min=1, max=k1 + 1, description="k2", **lazy)
+        self.lam = widgets.FloatSlider(begin.lam, min=0, max=1, step=0.05, description="λ", **lazy)
         self.side = widgets.ToggleButtons(
-            options=get_args(Queries), value=self.queries, style={"button_width": "auto"}
-        )
+            options=get_args(Queries), value=self.queries, description="queries",
+            style={"button_width": "6em"},
+        )  # fmt: skip
         self.number = widgets.BoundedIntText(
-            self.query, min=0, max=self._last(), description="query", **words
+            self.query + 1, min=1, max=self._n_queries(), description="query"
         )
-        controls = [self.k1, self.k2, self.lam, self.side, self.number]
-        names = ("k1", "k2", "lambda", "queries", "number")
-        for control, name in zip(controls, names, strict=True):
-            tagged(control, f"xmr-{name}")
+        controls = {
+            "k1": (self.k1, self._read),
+            "k2": (self.k2, self._read),
+            "lambda": (self.lam, self._read),
+            "queries": (self.side, self._read),
+            "number": (self.number, self._read),
+        }
         title = f"re-ranking explorer of {self.reranking.run.name}"
-        rows = [self.k1, self.k2, self.lam, beside("queries", self.side), self.number]
-        self._build("xmr-rerank-explorer", title, rows)
-        self.picture_box.value = first
-        turns = Turns(self._tell)
-        for control in controls:
-            control.observe(turns(self._read), names="value")
+        self._build("rerank-explorer", title, controls)
+        self.draw()
+        self._listen()
 
     def picture(self) -> Picture:
         """What is chosen now, as a figure."""
         return self.reranking.picture(self.settings, self.query, self.queries)
 
-    def _last(self) -> int:
-        """The last position of a query."""
+    def _n_queries(self) -> int:
         data = self.reranking.data
-        return (data.n_images if self.queries == "images" else data.n_captions) - 1
+        return data.n_images if self.queries == "images" else data.n_captions
 
     def _read(self) -> None:
         self.k2.max = self.k1.value + 1  # this may move k2
         self.settings = Settings(self.k1.value, self.k2.value, round(self.lam.value, 2))
         self.queries = self.side.value
-        self.number.max = self._last()
-        self.query = self.number.value
+        self.number.max = self._n_queries()
+        self.query = self.number.value - 1  # readers count from 1
         self.draw()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from xmr_course.explorers.found import Found, find_captions, find_images, plot_found
-from xmr_course.explorers.shared import Explorer, Still, Turns, find_ipywidgets, tagged
+from xmr_course.explorers.shared import Explorer, Still, find_ipywidgets
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.errors import DataError
 from xmr_lib.evaluation import Ranks, Retrieval
@@ -64,7 +64,7 @@ class RetrievalExplorer(Explorer):
         data: What is searched.
         k: How many answers are shown.
         found: What is shown now.
-        caption: Position of the caption that asks; None for a sentence that somebody typed.
+        caption: Position of the caption that is the query; None for a typed sentence.
         reported: Whether `data` is the split that the runs report on, so that their ranks are
             known without computing them again.
     """
@@ -78,65 +78,49 @@ class RetrievalExplorer(Explorer):
 
     def __post_init__(self) -> None:
         widgets = find_ipywidgets()
-        wide = {"style": {"description_width": "6em"}, "continuous_update": False}
-        slim = {"style": {"description_width": "6em"}}
-        self.model = widgets.Dropdown(options=list(self.models), description="model", **slim)
+        lazy = {"continuous_update": False}
+        self.model = widgets.Dropdown(options=list(self.models), description="model")
         self.direction = widgets.ToggleButtons(
-            options=list(DIRECTIONS.items()), style={"button_width": "auto"}
+            options=list(DIRECTIONS.items()), description="search", style={"button_width": "14em"}
         )
         self.sentence = widgets.Text(
-            self.found.query, description="sentence", placeholder="any sentence, then Enter", **wide
+            self.found.query, description="sentence", placeholder="any sentence, then Enter", **lazy
         )
         self.number = widgets.BoundedIntText(
-            0, min=0, max=self.data.n_images - 1, description="picture", **slim
+            1, min=1, max=self.data.n_images, description="picture"
         )
         self.file = widgets.Text(
-            description="or a file", placeholder="path or name of any picture, then Enter", **wide
+            description="or a file", placeholder="path or name, then Enter", **lazy
         )
         self.answers = widgets.BoundedIntText(
-            self.k, min=1, max=max(MOST, self.k), description="answers", **slim
+            self.k, min=1, max=max(MOST, self.k), description="answers"
         )
-        for control in (self.model, self.sentence, self.file):
-            control.layout.width = "46em"
-        for control in (self.number, self.answers):
-            control.layout.width = "14em"
         self.next_failure = widgets.Button(description="next failure", icon="forward")
         self.random = widgets.Button(description="random", icon="random")
-        buttons = widgets.HBox([self.answers, self.next_failure, self.random])
-        for control, name in (
-            (self.model, "model"),
-            (self.direction, "direction"),
-            (self.sentence, "sentence"),
-            (self.number, "number"),
-            (self.file, "file"),
-            (self.answers, "k"),
-            (self.next_failure, "next-failure"),
-            (self.random, "random"),
-        ):
-            tagged(control, f"xmr-{name}")
-        self._build(
-            "xmr-retrieval-explorer",
-            f"retrieval explorer of {', '.join(self.models)}",
-            [self.model, self.direction, self.sentence, self.number, self.file, buttons],
-        )
+        controls = {
+            "model": (self.model, self._search),
+            "direction": (self.direction, self._new_direction),
+            "sentence": (self.sentence, self._new_sentence),
+            "number": (self.number, self._new_number),
+            "file": (self.file, self._new_file),
+            "k": (self.answers, self._new_k),
+            "next-failure": (self.next_failure, self._next_failure),
+            "random": (self.random, self._random),
+        }
+        title = f"retrieval explorer of {', '.join(self.models)}"
+        self._build("retrieval-explorer", title, controls)
         self._dice = np.random.default_rng(0)
         self._known: dict[str, Retrieval] = {}
         # Where "next failure" goes on: the caption and the image that were chosen last.
         self._last = {IMAGES: -1 if self.caption is None else self.caption, CAPTIONS: 0}
         self._offer_controls()
         self._show()
-        turns = Turns(self._tell)
-        for control, changed in (
-            (self.model, self._search),
-            (self.direction, self._new_direction),
-            (self.sentence, self._new_sentence),
-            (self.number, self._new_number),
-            (self.file, self._new_file),
-            (self.answers, self._new_k),
-        ):
-            control.observe(turns(changed), names="value")
-        self.next_failure.on_click(turns(self._next_failure))
-        self.random.on_click(turns(self._random))
+        self._listen()
+
+    @property
+    def image(self) -> int:
+        """Position of the picture that is chosen; readers count from 1."""
+        return self.number.value - 1
 
     @property
     def run(self) -> Retriever:
@@ -154,7 +138,7 @@ class RetrievalExplorer(Explorer):
             found = find_images(self.run, sentence, self.data, self.k, self.caption)
         else:
             file = self.file.value.strip()
-            image = Path(file).expanduser() if file else self.number.value
+            image = Path(file).expanduser() if file else self.image
             found = find_captions(self.run, image, self.data, self.k)
         self._show(found)
 
@@ -163,9 +147,9 @@ class RetrievalExplorer(Explorer):
         self.draw()
         lines = []
         if self.direction.value == IMAGES and self.caption is not None:
-            lines.append(f"Caption {self.caption:,} of {self.data.n_captions:,}.")
+            lines.append(f"Caption {self.caption + 1:,} of {self.data.n_captions:,}.")
         if self.direction.value == CAPTIONS and self.found.right is not None:
-            name = self.data.image_files[self.number.value].name
+            name = self.data.image_files[self.image].name
             lines.append(f"Picture {self.number.value:,} of {self.data.n_images:,}: {name}")
         if unknown := self.found.unknown:
             lines.append(f"{self.model.value} never learnt: {', '.join(unknown)}.")
@@ -177,7 +161,7 @@ class RetrievalExplorer(Explorer):
 
     def _new_number(self) -> None:
         self.file.value = ""
-        self._last[CAPTIONS] = self.number.value
+        self._last[CAPTIONS] = self.image
         self._search()
 
     def _new_file(self) -> None:
@@ -185,7 +169,7 @@ class RetrievalExplorer(Explorer):
         asked, files = self.file.value.strip(), self.data.image_files
         same = [n for n, file in enumerate(files) if asked in (str(file), file.name)]
         if len(same) == 1:
-            self.number.value, self.file.value = same[0], ""
+            self.number.value, self.file.value = same[0] + 1, ""
             self._new_number()
         else:
             self._search()
@@ -217,7 +201,7 @@ class RetrievalExplorer(Explorer):
         if self.direction.value == IMAGES:
             self.caption, self.sentence.value = query, self.data.captions[query]
         else:
-            self.number.value, self.file.value = query, ""
+            self.number.value, self.file.value = query + 1, ""
         self._show(found)
 
     def _random(self) -> None:

@@ -15,8 +15,8 @@ retrieval           `xmr-retrieval-explorer`, `xmr-model`, `xmr-direction`, `xmr
                     `xmr-number`, `xmr-file`, `xmr-k`, `xmr-next-failure`, `xmr-random`
 attention           `xmr-attention-explorer`, `xmr-image`, `xmr-caption`, `xmr-sentence`,
                     `xmr-word`, `xmr-region`
-tree                `xmr-tree-explorer`, `xmr-kind`, `xmr-item`, `xmr-tree-image`,
-                    `xmr-tree-referral`, `xmr-tree-caption`
+tree                `xmr-tree-explorer`, `xmr-kind`, `xmr-item`, `xmr-next`,
+                    `xmr-tree-image`, `xmr-tree-referral`, `xmr-tree-caption`
 re-ranking          `xmr-rerank-explorer`, `xmr-k1`, `xmr-k2`, `xmr-lambda`, `xmr-queries`,
                     `xmr-number`
 ablation            `xmr-ablation-explorer`, `xmr-table`, `xmr-measured`, `xmr-metric`, `xmr-rows`
@@ -30,7 +30,7 @@ from __future__ import annotations
 import base64
 import html
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from threading import RLock
 from typing import Any
 
@@ -52,11 +52,19 @@ def find_ipywidgets() -> Any | None:
 
 
 class Shown(ABC):
-    """What displays itself in a notebook, as a picture at least."""
+    """An object that displays itself in a notebook, at least as a picture."""
+
+    title: str
+    alt: str = ""  # the picture in words, for readers who cannot see it
 
     @abstractmethod
     def picture(self) -> Picture:
         """What is chosen now, as a figure."""
+
+    def _bundle(self, png: bytes, **more: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """A notebook's output: the picture, its words, and its alternative text."""
+        data = {"text/plain": self.title, "image/png": _encoded(png), **more}
+        return data, {"image/png": {"alt": self.alt or self.title}}
 
 
 class Still(Shown):
@@ -68,7 +76,7 @@ class Still(Shown):
     """
 
     def __init__(self, draw: Callable[[], Picture], title: str) -> None:
-        self._draw, self.title = draw, title
+        self._draw, self.title = draw, f"{title}. {NOTE}"
         print(NOTE)  # a notebook shows the picture and none of the words below it
 
     def picture(self) -> Picture:
@@ -76,49 +84,79 @@ class Still(Shown):
         return self._draw()
 
     def __repr__(self) -> str:
-        return f"{self.title}. {NOTE}"
+        return self.title
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
-        return {"text/plain": repr(self), "image/png": _encoded(self.picture()._repr_png_())}
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        return self._bundle(self.picture()._repr_png_())
 
 
 class Explorer(Shown):
-    """Controls with a picture below them.
+    """Controls with a picture beside them, or below them where the page is narrow.
 
     Attributes:
         title: What it shows, in words, for readers that show neither widgets nor pictures.
         box: Everything, as one widget.
         message: Where errors and remarks appear.
         picture_box: The picture of the moment.
+        controls: Each with what is done when it is changed or pressed, by its CSS class.
     """
 
-    title: str
     box: Any
     message: Any
     picture_box: Any
+    controls: dict[str, tuple[Any, Callable[[], Any]]]
 
-    def _build(self, name: str, title: str, controls: Sequence[Any]) -> None:
-        """Puts the controls above a message and the picture.
+    def _build(self, name: str, title: str, controls: dict) -> None:
+        """Puts the controls beside a message and the picture.
 
         Args:
-            name: Class of the whole, such as "xmr-tree-explorer".
+            name: Class of the whole, such as "tree-explorer".
             title: See the attribute.
-            controls: Widgets, from top to bottom.
+            controls: See the attribute, from top to bottom; buttons in a row share a line.
         """
         widgets = find_ipywidgets()
-        self.title = title
+        self.title, self.controls = title, controls
+        lines: list[Any] = []
+        for key, (control, _) in controls.items():
+            tagged(control, f"xmr-{key}")
+            if isinstance(control, widgets.Button | widgets.ToggleButton):
+                control.layout.width = "auto"
+                if not isinstance(lines[-1], widgets.HBox):
+                    lines.append(widgets.HBox(layout=widgets.Layout(flex_flow="row wrap")))
+                lines[-1].children += (control,)
+            else:
+                control.layout.width = "22em"
+                control.style.description_width = "5em"
+                lines.append(control)
         self.message = tagged(widgets.HTML(), "xmr-message")
         self.picture_box = tagged(widgets.Image(format="png"), "xmr-picture")
         self.picture_box.layout.max_width = "100%"
+        self.picture_box.layout.max_height = "580px"  # a laptop's page without scrolling
         self.picture_box.layout.align_self = "flex-start"  # else it is blown up to the full width
         self.picture_box.layout.object_fit = "contain"
-        self.box = tagged(
-            widgets.VBox([*controls, self.message, self.picture_box]), "xmr-explorer", name
+        still = {"overflow": "visible"}  # boxes that may scroll show their bars at all times
+        left = widgets.VBox(lines, layout=widgets.Layout(flex="0 0 23em", **still))
+        right = widgets.VBox(
+            [self.message, self.picture_box],
+            layout=widgets.Layout(flex="1 1 30em", min_width="0", **still),
         )
+        whole = widgets.Layout(flex_flow="row wrap", align_items="flex-start", **still)
+        self.box = tagged(widgets.HBox([left, right], layout=whole), "xmr-explorer", f"xmr-{name}")
+
+    def _listen(self) -> None:
+        """From now on the controls answer."""
+        turns, widgets = Turns(self._tell), find_ipywidgets()
+        for control, answer in self.controls.values():
+            if isinstance(control, widgets.Button):
+                control.on_click(turns(answer))
+            else:
+                control.observe(turns(answer), names="value")
 
     def draw(self) -> None:
         """Shows what is chosen now."""
-        self.picture_box.value = self.picture()._repr_png_()
+        picture = self.picture()
+        self.alt = f"{self.title}: {picture.get_suptitle()}"
+        self.picture_box.value = picture._repr_png_()
 
     def say(self, *lines: str) -> None:
         """Puts lines of plain text above the picture."""
@@ -129,13 +167,10 @@ class Explorer(Shown):
     def _tell(self, error: XMRError) -> None:
         self.say(str(error))
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The widget, and the picture of the moment for readers that show no widgets."""
-        return {
-            _VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id},
-            "text/plain": self.title,
-            "image/png": _encoded(self.picture_box.value),
-        }
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.box.model_id}
+        return self._bundle(self.picture_box.value, **{_VIEW: view})
 
 
 def tagged(control: Any, *names: str) -> Any:
@@ -145,22 +180,15 @@ def tagged(control: Any, *names: str) -> Any:
     return control
 
 
-def beside(words: str, buttons: Any) -> Any:
-    """A label at the left of toggle buttons, which show a label of their own above them."""
-    widgets = find_ipywidgets()
-    right = widgets.Layout(width="6em", display="flex", justify_content="flex-end")
-    return widgets.HBox([widgets.Label(words, layout=right), buttons])
-
-
 def _encoded(png: bytes) -> str:
     return base64.b64encode(png).decode()
 
 
 class Turns:
-    """Controls that set each other must not answer each other: one answer at a time.
+    """One answer at a time: a control that is set by an answer does not cause another one.
 
-    What a user changes during an answer is answered after it: JupyterLab may let several threads of
-    a kernel hear the controls.
+    What a user changes meanwhile is answered afterwards, because JupyterLab may let several threads
+    of a kernel hear the controls.
 
     Args:
         tell: Takes an error that a user can act on; None lets it pass.

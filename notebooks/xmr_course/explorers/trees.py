@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 
-from xmr_course.explorers.shared import Explorer, Still, Turns, beside, find_ipywidgets, tagged
+from xmr_course.explorers.shared import Explorer, Still, find_ipywidgets
 from xmr_course.inside import Contributions
 from xmr_course.lessons.tree_drawing import place_tree
 from xmr_lib.data.captioned import CaptionedImages
@@ -53,7 +53,7 @@ class TreeItem:
         caption_right: Where the sentence's tree is right.
         top3_captions: Sentences found for the picture, best first, each with whether it is right.
         top3_images: Pictures found for the sentence, likewise.
-        contributions: Which node decides the match; None where nobody asked.
+        contributions: Which node decides the match; None if it was not computed.
         known: Places that are judged `(7,)`; None for those where the referral tree says something.
     """
 
@@ -94,9 +94,9 @@ def plot_item(item: TreeItem, trees: Collection[str] = tuple(TREES)) -> Picture:
     shown = [name for name in TREES if name in trees]
     rows = -(-(1 + len(shown)) // 2)
     more = bool(item.contributions or item.top3_captions or item.top3_images)
-    heights = (2.75 * rows, 3.4) if more else (2.75 * rows,)
+    heights = (2.4 * rows, 3.0) if more else (2.5 * rows,)
     with mpl.rc_context(style()):
-        figure = Picture(figsize=(12, sum(heights) + 0.4), layout="constrained")
+        figure = Picture(figsize=(10, sum(heights) + 0.4), layout="constrained")
         parts = np.ravel(figure.subfigures(len(heights), 1, height_ratios=heights))
         places = np.ravel(parts[0].subplots(rows, 2, squeeze=False))
         for axes in places[1 + len(shown) :]:
@@ -106,7 +106,7 @@ def plot_item(item: TreeItem, trees: Collection[str] = tuple(TREES)) -> Picture:
             _draw_tree(axes, item, name)
         if more:
             _draw_answers(parts[1], item)
-        figure.suptitle(_wrapped(f"“{item.caption}”", 120, lines=2), parse_math=False)
+        figure.suptitle(_wrapped(f"“{item.caption}”", 100, lines=2), parse_math=False)
     return figure
 
 
@@ -149,7 +149,7 @@ def _draw_answers(figure: SubFigure, item: TreeItem) -> None:
             sign, colour = (RIGHT, GREEN) if correct else (WRONG, VERMILION)
             right.text(0, top, f"{rank} {sign}", color=colour, va="top")
             right.text(
-                0.07, top, _wrapped(sentence, 74, lines=2), va="top", fontsize=8.5,
+                0.07, top, _wrapped(sentence, 66, lines=2), va="top", fontsize=8,
                 parse_math=False,
             )  # fmt: skip
     if item.top3_images:
@@ -210,30 +210,24 @@ class TreeExplorer(Explorer):
     def __post_init__(self) -> None:
         widgets = find_ipywidgets()
         self.shown = self.items[0]
-        self.kind = widgets.ToggleButtons(options=FILTERS, style={"button_width": "auto"})
-        self.item = widgets.Dropdown(
-            description="item", layout=widgets.Layout(width="46em"),
-            style={"description_width": "6em"},
-        )  # fmt: skip
+        self.kind = widgets.ToggleButtons(
+            options=FILTERS, description="show", style={"button_width": "6em"}
+        )
+        self.item = widgets.Dropdown(description="item")
+        self.next = widgets.Button(description="next", icon="forward")
         self.trees = {
             name: widgets.ToggleButton(value=True, description=title)
             for name, title in TREES.items()
         }
-        for control, name in ((self.kind, "kind"), (self.item, "item")):
-            tagged(control, f"xmr-{name}")
-        for name, toggle in self.trees.items():
-            tagged(toggle, f"xmr-tree-{name}")
-        toggles = widgets.HBox(list(self.trees.values()))
-        self._build(
-            "xmr-tree-explorer", f"tree explorer, items: {len(self.items)}",
-            [beside("show", self.kind), self.item, beside("trees", toggles)],
-        )  # fmt: skip
+        controls = {
+            "kind": (self.kind, self._new_kind),
+            "item": (self.item, self._new_item),
+            "next": (self.next, self._next),
+            **{f"tree-{name}": (toggle, self.draw) for name, toggle in self.trees.items()},
+        }
+        self._build("tree-explorer", f"tree explorer, items: {len(self.items)}", controls)
         self._new_kind()
-        turns = Turns(self._tell)
-        self.kind.observe(turns(self._new_kind), names="value")
-        self.item.observe(turns(self._new_item), names="value")
-        for toggle in self.trees.values():
-            toggle.observe(turns(self.draw), names="value")
+        self._listen()
 
     def picture(self) -> Picture:
         """What is chosen now, as a figure."""
@@ -252,6 +246,13 @@ class TreeExplorer(Explorer):
         self.item.options = options
         if options:
             self.item.value = options[0][1]
+            self._new_item()
+
+    def _next(self) -> None:
+        """Goes to the next item of the list; the first follows the last."""
+        numbers = [number for _, number in self.item.options]
+        if numbers:
+            self.item.value = numbers[(numbers.index(self.item.value) + 1) % len(numbers)]
             self._new_item()
 
     def _new_item(self) -> None:

@@ -27,12 +27,13 @@ from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.evaluation import RECALLS, Protocol, Retrieval, joined
-from xmr_lib.files import atomic, figures_dir, project_dir
+from xmr_lib.files import atomic, figures_dir
 from xmr_lib.recipes import Composition, Scale
 from xmr_lib.retriever import Retriever
 from xmr_lib.sources import label_of, loaded
 from xmr_lib.stats import significance
 
+SHIPPED = Path(__file__).parents[3] / "figures" / "reproduce"  # of the checkout
 METRICS = (*RECALLS, "rsum")
 SIGNS = {
     "ensemble": ("⊕", "⊕ several models together"),
@@ -143,7 +144,7 @@ def reproduce(
 
 def folders() -> list[Path]:
     """Folders of measured tables: those that come with the kit first, then those of this user."""
-    return [project_dir() / "figures" / "reproduce", figures_dir() / "reproduce"]
+    return [SHIPPED, figures_dir() / "reproduce"]
 
 
 def file_of(table: str, label: str, folder: Path | None = None) -> Path:
@@ -190,7 +191,7 @@ def saved(table: str, label: str = "toy", folder: Path | None = None) -> pd.Data
     frame.attrs["title"] = f"{printed.title}\nprinted: {printed.dataset} · measured: " + (
         "TOY NUMBERS from drawn scenes" if label.startswith("toy") else label
     )
-    shown = file.relative_to(project_dir()) if project_dir() in file.parents else file
+    shown = file.relative_to(SHIPPED.parents[1]) if SHIPPED in file.parents else file
     frame.attrs["notes"] = [*map(str, printed.footnotes), f"Measured numbers: {shown.as_posix()}"]
     return frame
 
