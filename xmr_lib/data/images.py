@@ -192,25 +192,18 @@ def normalise(
     return scaled.movedim(-1, -3)
 
 
-class _Transform:
-    """Crop, then normalise: image → (3, size, size)."""
-
-    def __init__(self, kind: str, size: int, mean, std, *, train: bool) -> None:
-        self.crop = crop(kind, size, train=train)
-        self.mean, self.std = tuple(mean), tuple(std)
-
-    def __call__(self, image: Image.Image) -> torch.Tensor:
-        return normalise(torch.from_numpy(to_bytes(self.crop(image))), self.mean, self.std)
-
-
 def eval_transform(kind: str, size: int, mean, std) -> Callable[[Image.Image], torch.Tensor]:
     """Image → normalised pixels (3, size, size), always the same crop."""
-    return _Transform(kind, size, mean, std, train=False)
+    return partial(_look, crop(kind, size, train=False), tuple(mean), tuple(std))
 
 
 def train_transform(kind: str, size: int, mean, std) -> Callable[[Image.Image], torch.Tensor]:
     """Image → normalised pixels (3, size, size), a random crop from torch's generator."""
-    return _Transform(kind, size, mean, std, train=True)
+    return partial(_look, crop(kind, size, train=True), tuple(mean), tuple(std))
+
+
+def _look(cut: Callable, mean: tuple, std: tuple, image: Image.Image) -> torch.Tensor:
+    return normalise(torch.from_numpy(to_bytes(cut(image))), mean, std)
 
 
 class PixelDataset(torch.utils.data.Dataset):

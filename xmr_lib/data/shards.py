@@ -193,7 +193,7 @@ def content_keys(images: Sequence[Path], cache: Path | None = None) -> list[str]
         if max(stats[name].st_mtime, stats[name].st_ctime) < settled
     }
     if keep:
-        with suppress(DataError), files.atomic(kept) as temporary:  # only time is lost
+        with suppress(DataError, OSError), files.atomic(kept) as temporary:  # only time is lost
             temporary.write_text(json.dumps(known | keep), "utf-8")
     return [new[name] if name in new else known[name][-1] for name in names]
 
