@@ -6,6 +6,7 @@ executed notebook, so that there is no grade book that a student's code could wr
 
 from __future__ import annotations
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,7 +172,7 @@ def grade_one(
             remarks += mended
             executed = execute(notebook, config, run_as)
             blank = _blank(executed, handed_out)
-            remarks += _stops(executed) if not blank else [f"left blank: {', '.join(blank)}"]
+            remarks += _stops(executed) if not blank else [_left_blank(blank, handed_out)]
             marks = _marks(executed, marks, blank)
             shown = page(executed, marks, one.assignment, one.student)
         except Exception as error:  # whatever a submission provokes must not stop the others
@@ -203,6 +204,18 @@ def _blank(notebook: Notebook, handed_out: Notebook) -> list[str]:
         for cell in notebook["cells"]
         if is_solution(cell) and cell["source"].strip() in ("", stubs[id_of(cell)])
     ]
+
+
+def _left_blank(blank: list[str], handed_out: Notebook) -> str:
+    """Names the tasks of blank answers by the headings that students read, such as "Task 2 · …"."""
+    tasks, heading = [], ""
+    for cell in handed_out["cells"]:
+        titles = re.findall(r"^## (.*)$", cell["source"], flags=re.MULTILINE)
+        if cell["cell_type"] == "markdown" and titles:
+            heading = re.sub(r" \(\d+ points?\)$", "", titles[-1].strip())
+        if id_of(cell) in blank:
+            tasks.append(heading or id_of(cell))
+    return f"left blank: {', '.join(dict.fromkeys(tasks))}"
 
 
 def _stops(notebook: Notebook) -> list[str]:

@@ -35,7 +35,7 @@ def plot_rescaling(correlations: np.ndarray, threshold: float = 0.3) -> Picture:
     needed = p[np.argmax(rescale(p) >= threshold)]
     curve.axhline(threshold, color=ORANGE, lw=1.2)
     look = {"textcoords": "offset points", "fontsize": 9}
-    curve.annotate(f"neighbours from P = {needed:.2f} on", (needed, 0), (8, 4), **look)
+    curve.annotate(f"neighbours from P = {needed:.2f} on", (needed, 2.4), (8, 0), **look)
     curve.set(xlabel="P: share of i's captions that name j", ylabel="stretched")
     pairs = correlations[~np.eye(len(correlations), dtype=bool)]
     sns.histplot(
