@@ -170,11 +170,11 @@ _SMFEA: dict[str, dict[str, Any]] = {
     "SMFEA chain-based": {"structure": "chain"},
     "SMFEA linear-based": {"structure": "linear"},
     f"SMFEA {TRANSDUCTIVE}": {"transductive_labels": True},
-    # After CVSE's code: three ranking losses with hardest negatives, the concepts' divergence
-    # (text || image), dropout 0.4, fused .85 : .15.
+    # After CVSE's code: three ranking losses with hardest negatives, and the divergence of the
+    # sentence's concepts from the image's; fused .85 : .15.
     "CVSE": _NO_TREES
     | {"betas": (0.85, 0.0, 0.15), "rank_weights": (3.0, 5.0, 1.0), "concept_kl_weight": 2.0}
-    | {"part_negatives": "hardest", "attention_dropout": 0.4, "word_dropout": 0.4},
+    | {"part_negatives": "hardest"},
 }
 _RFE_GRAMMAR = re.compile(
     r"avg-(?P<avg>[1-4]+)(?:-max-(?P<max>[1-4]+))?-(?P<rnn>BiGRU|GRU)(?:-emb-(?P<emb>avg|max))?"

@@ -35,10 +35,10 @@ class SmfeaConfig(ModelConfig):
     # Attention over regions and words (SMFEA eqs. 1-3)
     unit_parts: bool = True  # regions and word states get length one first, as in CVSE's code
     learned_attention: bool = True  # CVSE's weights in place of eq. 2
-    attention_dropout: Dropout = 0.0  # inside the learned attention; CVSE 0.4
+    attention_dropout: Dropout = 0.4  # inside the learned attention, as in CVSE's code
     attention_scale: Literal["sqrt", "printed"] = "printed"  # of eq. 2; "sqrt" divides products
     attend_raw: bool = False  # eq. 2 looks at regions before they are mapped
-    word_dropout: Dropout = 0.0  # on word embeddings; CVSE 0.4
+    word_dropout: Dropout = 0.4  # on word embeddings, as in CVSE's code
     # Trees (SMFEA eqs. 5-14)
     structure: Structure | None = "tree"  # of the seven places (SMFEA Table 7); None: no trees
     shared_trees: bool = True  # both sides share W^o, W_e, W_r, W_i, which have no side in print
@@ -91,7 +91,8 @@ SCALES = {
     "toy": base.SCALES["toy"]
     | {"lr": 4e-3, "warmup_epochs": 2, "node_dim": 64, "concept_hidden": 128},
     "laptop": base.SCALES["laptop"]
-    | {"rnn_dim": 256, "joint_dim": 256, "concept_hidden": 256, "epochs": 6, "lr_drop_every": 4},
+    | {"rnn_dim": 256, "joint_dim": 256, "concept_hidden": 256, "epochs": 6, "lr_drop_every": 4}
+    | {"lr": 1e-3, "warmup_epochs": 2},
     "paper": {},
 }
 
