@@ -57,7 +57,7 @@ def brings(kind: str, captions=EXPECTED, splits: str | None = None, error: str |
 
 
 def works(kind: str):
-    """Adds a row whose function does all the checking; it takes a fresh folder."""
+    """Adds a row whose function takes a fresh folder and pytest's monkeypatch, and checks all."""
     return lambda check: WORKS.append((kind, check))
 
 

@@ -20,7 +20,7 @@ from xmr_lib.toy.scene import Scene
 from xmr_lib.toy.styles import STYLES, redraw, rewrite
 
 VERSION = 3  # to be raised whenever scenes, captions or drawings change
-_UNFINISHED = {".lock", "images", "captions.csv", "boxes.json"}  # left by a drawing that was killed
+_UNFINISHED = {"images", "captions.csv", "boxes.json"}  # what a drawing that was killed leaves
 
 
 def draw(
@@ -62,7 +62,8 @@ def draw(
     named = folder is not None
     folder = Path(folder) if named else files.cache_dir() / name
     if not (folder / "scenes.json").is_file():
-        if folder.exists() and {each.name for each in folder.iterdir()} - _UNFINISHED:
+        inside = {each.name for each in folder.glob("[!.]*")}
+        if inside - _UNFINISHED:
             raise DataError(f"{folder} holds no toy scenes, but other files. Name another folder.")
         with files.locked(folder, "the toy scenes"):
             if not (folder / "scenes.json").is_file():  # else another process was faster
