@@ -60,9 +60,9 @@ def plot_comparison(frame: pd.DataFrame, title: str | None = None) -> Picture:
         figure = Picture(figsize=(11.5, 1.5 + 0.38 * len(frame)), layout="constrained")
         printed, measured, total = figure.subplots(1, 3, sharey=True)
         ways = (("i2t_r1", "image → text", BLUE, "o"), ("t2i_r1", "text → image", ORANGE, "s"))
-        for metric, label, colour, marker in ways:
+        for metric, way, colour, marker in ways:
             look = {"color": colour, "markers": marker}
-            hollow = {"markerfacecolor": "white", "label": label}
+            hollow = {"markerfacecolor": "white", "label": way}
             draw_intervals(printed, frame, f"printed_{metric}", None, None, **look, **hollow)
             _draw_spread(measured, frame, metric, **look)
         _draw_spread(total, frame, "rsum", color=GREEN, markers="D")
