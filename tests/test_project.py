@@ -12,17 +12,27 @@ from xmr_course.tables import paper
 from xmr_lib import recipes
 
 PROJECT = Path(__file__).parents[1]
-README = (PROJECT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    page: (PROJECT / page).read_text(encoding="utf-8")
+    for page in (
+        "README.md",
+        "xmr_lib/README.md",
+        "figures/README.md",
+        "notebooks/assignments/TEACHERS.md",
+    )
+}
+README, MAP = PAGES["README.md"], PAGES["xmr_lib/README.md"]
+ALL = "\n".join(PAGES.values())
 
 
 def section(title: str) -> str:
-    return re.split(r"\n##+ ", README.split(f"## {title}\n", 1)[1])[0]
+    return re.split(r"\n##+ ", MAP.split(f"## {title}\n", 1)[1])[0]
 
 
 def resolve(name: str):
     """`losses.triplet_loss` -> the function, in the library, the course or the benchmarks."""
     parts = name.split(".")
-    for package in ("xmr_lib", "xmr_course", "xmr_course.tables", ""):
+    for package in ("xmr_lib", "xmr_course", ""):
         for end in range(len(parts), 0, -1):
             try:
                 found = importlib.import_module(".".join(filter(None, [package, *parts[:end]])))
@@ -31,7 +41,7 @@ def resolve(name: str):
             for attribute in parts[end:]:
                 found = getattr(found, attribute)
             return found
-    raise AssertionError(f"README names {name}, which does not exist")
+    raise AssertionError(f"The map names {name}, which does not exist")
 
 
 PAPER_MAP = section("RFE") + section("SMFEA")
@@ -75,15 +85,45 @@ def test_recipe_table_names_all_recipes():
     assert {"avg-4-GRU-emb-avg mg=0.1", "mg=0.6"} <= named
 
 
-def test_relative_links_and_pictures_exist():
-    targets = re.findall(r"\]\((?!https?:|#)([^)]+)\)", README)
-    assert not [target for target in targets if not (PROJECT / target).exists()]
+@pytest.mark.parametrize("page", PAGES)
+def test_relative_links_and_pictures_exist(page):
+    targets = re.findall(r"\]\((?!https?:|#)([^)]+)\)", PAGES[page])
+    folder = (PROJECT / page).parent
+    assert not [t for t in targets if not (folder / t.partition("#")[0]).exists()]
+
+
+def test_the_readme_is_short():
+    assert len(README.encode()) <= 10_000
+
+
+def test_files_that_the_map_names_exist():
+    for name in re.findall(r"`([a-z_/]+\.py|[a-z_]+/)`", MAP.split("## Paper map")[0]):
+        assert (PROJECT / "xmr_lib" / name).exists(), name
+
+
+def test_public_names_are_complete_in_an_editor():
+    """Static names, the lazy ones and `dir` say the same; each has a docstring of its own."""
+    import ast
+
+    import xmr_lib
+
+    tree = ast.parse((PROJECT / "xmr_lib" / "__init__.py").read_text(encoding="utf-8"))
+    static = {
+        alias.asname or alias.name
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for line in block.body
+        for alias in line.names
+    }
+    assert static == set(xmr_lib.__all__) <= set(dir(xmr_lib))
+    for name in static:
+        assert getattr(xmr_lib, name).__doc__
 
 
 def test_make_targets_that_the_readme_names_exist():
     makefile = (PROJECT / "Makefile").read_text(encoding="utf-8")
     targets = set(re.findall(r"^([a-z]+):", makefile, flags=re.MULTILINE))
-    assert set(re.findall(r"\bmake ([a-z]+)\b", README)) <= targets
+    assert set(re.findall(r"(?:`|\n)make ([a-z]+)\b", ALL)) <= targets
     assert {"demo", "test", "lab", "notebooks", "bench"} <= targets
 
 
@@ -92,8 +132,8 @@ def test_commands_that_the_readme_names_exist():
 
     from xmr_lib.commands import COMMANDS
 
-    assert set(re.findall(r"python -m xmr_lib ([a-z-]+)", README)) <= set(COMMANDS)
-    assert set(re.findall(r"python -m xmr_course ([a-z-]+)", README)) <= set(course.COMMANDS)
+    assert set(re.findall(r"python -m xmr_lib ([a-z-]+)", ALL)) <= set(COMMANDS)
+    assert set(re.findall(r"python -m xmr_course ([a-z-]+)", ALL)) <= set(course.COMMANDS)
 
 
 def test_the_library_never_names_the_course():
