@@ -93,6 +93,17 @@ def _value(text: str) -> bool | int | float | str | tuple | None:
     return text
 
 
+def require(what: str, given: bool, **options: Any) -> None:
+    """Refuses options that would have no effect without something else.
+
+    Raises:
+        DataError: `what` is not given, but one of the options is.
+    """
+    for name, value in options.items():
+        if value not in (None, False, 0, ()) and not given:
+            raise DataError(f"--{name.replace('_', '-')} needs {what}.")
+
+
 def print_metrics(rows: Mapping[str, Mapping[str, float]]) -> None:
     """Recalls, median ranks and rsum, one row each."""
     import pandas as pd
@@ -151,5 +162,13 @@ def _metavar(hint: Any) -> str | None:
     return None if hint is bool else hint.__name__.upper()
 
 
+@dataclasses.dataclass(frozen=True)
+class OwnData(DataSource):
+    """Captioned images, where those of a run are meant unless others are named."""
+
+    data: str = ""
+
+
 OfData = Annotated[DataSource, tyro.conf.arg(name="", constructor=_with_plain_help(DataSource))]
+OfOwnData = Annotated[OwnData, tyro.conf.arg(name="", constructor=_with_plain_help(OwnData))]
 TOY = DataSource()

@@ -21,7 +21,7 @@ from xmr_lib import recipes, runs
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.data.regions import Regions
-from xmr_lib.errors import DataError
+from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.evaluation import Retrieval
 from xmr_lib.recipes import Recipe
 from xmr_lib.retriever import Retriever
@@ -194,7 +194,8 @@ def train(
     fields = {key: value for key, value in options.items() if key not in _OF_RUN}
     own = {member: recipes.overrides_for(member, fields) for member in members}
     if unused := [key for key in fields if not any(key in each for each in own.values())]:
-        raise DataError(f"{name} has no field {unused[0]!r}.")
+        known = {key for member in members for key in recipes.fields_of(member)}
+        raise UnknownNameError(f"field of {name}", unused[0], sorted(known))
     given = {key: options[key] for key in _OF_RUN if key in options}
     trained = []
     for member in members:

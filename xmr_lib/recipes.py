@@ -294,10 +294,15 @@ def get(name: str, scale: Scale = "paper", *, schedule: str | None = None, **ove
     model = {key: value for key, value in values.items() if key in field_names(family)}
     training = {key: value for key, value in values.items() if key in field_names(TrainingConfig)}
     if unknown := [key for key in overrides if key not in model and key not in training]:
-        known = (*field_names(family), *field_names(TrainingConfig))
+        known = fields_of(name)
         kind = "recipe field" if unknown[0] not in FIELDS else f"field of {name}"
         raise UnknownNameError(kind, unknown[0], known)
     return Recipe(name, family(**model), TrainingConfig(**training), scale)
+
+
+def fields_of(name: str) -> tuple[str, ...]:
+    """Fields that recipes of this name have."""
+    return (*field_names(_parse(name)[0]), *field_names(TrainingConfig))
 
 
 def overrides_for(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
@@ -311,8 +316,7 @@ def overrides_for(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
     """
     if unknown := [key for key in overrides if key not in FIELDS]:
         raise UnknownNameError("recipe field", unknown[0], FIELDS)
-    own = (*field_names(_parse(name)[0]), *field_names(TrainingConfig))
-    return {key: value for key, value in overrides.items() if key in own}
+    return {key: value for key, value in overrides.items() if key in fields_of(name)}
 
 
 @dataclass(frozen=True)

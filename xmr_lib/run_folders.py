@@ -9,17 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
 
 from xmr_lib import distributed
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.data.regions import Regions
 from xmr_lib.errors import DataError
+from xmr_lib.evaluation import Retrieval
 from xmr_lib.files import locked
 from xmr_lib.language import knowledge, trees
 from xmr_lib.models import SmfeaConfig
 from xmr_lib.recipes import Recipe
-from xmr_lib.sources import Made, grid_of
+from xmr_lib.sources import DataSource, Made, grid_of, source_and_data
+from xmr_lib.training import three_parts
 
 # Runs of earlier versions do not say by which version of the trees and concepts they were trained.
 _FIRST_VERSIONS = {"trees": 4, "concepts": 2}
@@ -96,6 +101,8 @@ def read_run(folder: Path) -> dict[str, Any]:
         recipe = Recipe.from_json(content["recipe"])
         values |= {"recipe": recipe, "stage_dims": tuple(values["stage_dims"])}
         values["regions"] = content.get("regions")
+        # The first version described features differently, so that fingerprints cannot be compared.
+        values["first_version_of"] = None if "threads" in content else content.get("data_name")
         values["kind"] = content.get("kind") or _kind_of(content, recipe)
         return values
     except DataError as error:
@@ -112,6 +119,38 @@ def _kind_of(content: dict[str, Any], recipe: Recipe) -> str:
     if regions is None:
         return "boxes" if str(content.get("data_name", "")).startswith("toy") else "grid"
     return "bottom-up" if regions.endswith(".tsv") else grid_of(regions)["kind"]
+
+
+def reports_on(folder: Path, data: CaptionedImages) -> bool:
+    """Whether a run's ranks are of as many captions, image by image, as `data` reports on."""
+    try:
+        ranked = Retrieval.load(folder / "ranks.npz").image_of_caption
+    except (OSError, ValueError, KeyError, BadZipFile):
+        return False
+    return np.array_equal(ranked, three_parts(data)[2].image_of_caption)
+
+
+def data_of(
+    folder: Path, content: dict, data: str | Path | DataSource | CaptionedImages | None
+) -> tuple[DataSource | None, CaptionedImages]:
+    """The data set of a run: as given, else read from where it was when the run was trained."""
+    recorded = content["data"]
+    try:
+        source = DataSource(**recorded) if recorded else None
+    except TypeError as error:
+        raise damaged(folder, error, "run.json") from None
+    if data is not None:
+        given, data = source_and_data(data)
+        return given or source, data
+    if source is None:
+        raise DataError(f"{folder} does not say where its data came from: pass `data`.")
+    try:
+        return source, source.load()
+    except DataError as error:
+        raise DataError(
+            f"The data that {folder} was trained on cannot be read: {error}\nIf it was moved, put "
+            "it back, or say where it is: --data FOLDER, or xmr_lib.load_run(folder, data=…)."
+        ) from None
 
 
 def damaged(folder: Path, error: Exception, file: str) -> DataError:

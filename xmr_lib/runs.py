@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -39,14 +40,25 @@ from xmr_lib.retriever import Retriever
 from xmr_lib.run_folders import (
     alone,
     damaged,
+    data_of,
     fingerprint,
     folder_name,
     place_of,
     read_run,
+    reports_on,
     versions_of,
 )
 from xmr_lib.similarity import Encoded
-from xmr_lib.sources import DataSource, Made, default_backbone, features_of, grid_of, is_toy
+from xmr_lib.sources import (
+    DataSource,
+    Made,
+    default_backbone,
+    features_of,
+    grid_of,
+    is_toy,
+    refuse_unused,
+    source_and_data,
+)
 
 __all__ = ["DataSource", "Run", "default_backbone", "is_toy", "load", "run"]
 
@@ -94,6 +106,13 @@ class Run(Retriever):
         """Whether the model's score is a cosine of two vectors."""
         return self.model.compares_vectors
 
+    @property
+    def backbone(self) -> str:
+        """The network whose features it was trained on."""
+        return (
+            read_run(self.folder)["backbone"] if self.features is None else self.features.backbone
+        )
+
     @cached_property
     def retrieval(self) -> Retrieval:
         """Ranks on the reported split."""
@@ -127,7 +146,7 @@ class Run(Retriever):
             DataError: The other data set has nothing to report on, or its features are not of the
                 kind and size that the run was trained on.
         """
-        source, data = _read(data)
+        source, data = source_and_data(data)
         training.reported(data)  # before any features are computed
         features = None
         if self.model.backbone is None:
@@ -218,13 +237,14 @@ def run(
         raise DataError(f"The seed must be a whole number from 0 to {2**32 - 1}, not {seed!r}.")
     distributed.join()
     with distributed.main_first():  # toy scenes are drawn by one process
-        source, data = _read(data)
+        source, data = source_and_data(data)
     if isinstance(recipe, str):
         scale = scale or ("toy" if is_toy(data) else "laptop")
         recipe = recipes.get(recipe, scale, **overrides)
     if regions and not recipe.of_regions:
         raise DataError(f"{recipe.name} takes whole images: leave regions={regions!r} out.")
     if features is None:
+        refuse_unused(source, regions, backbone=backbone)
         with distributed.main_first():  # features are extracted by one process
             features = features_of(
                 data, source, of_regions=recipe.of_regions, backbone=backbone, kind=regions
@@ -294,16 +314,6 @@ def run(
     )
 
 
-def _read(
-    data: str | Path | DataSource | CaptionedImages,
-) -> tuple[DataSource | None, CaptionedImages]:
-    """Where data came from, where that is known, and the captioned images."""
-    source = DataSource(str(data)) if isinstance(data, str | Path) else data
-    if isinstance(source, DataSource):
-        return source, source.load()
-    return None, source
-
-
 def load(
     folder: str | Path,
     data: str | Path | DataSource | CaptionedImages | None = None,
@@ -326,7 +336,7 @@ def load(
     folder = Path(folder)
     content = read_run(folder)
     recipe = content["recipe"]
-    source, data = _data_of(folder, content, data)
+    source, data = data_of(folder, content, data)
     if features is None:
         features = features_of(
             data,
@@ -337,6 +347,11 @@ def load(
             transform=content["transform"],
         )
     own = fingerprint(data, features) == content["fingerprint"]
+    if not own and content["first_version_of"] == data.name and reports_on(folder, data):
+        own = True
+        warnings.warn(
+            f"{folder} is of the first version: its data cannot be compared.", stacklevel=2
+        )
     if not own and not other:
         raise DataError(
             f"{folder} was trained on another version of {data.name}: captions, splits, pictures "
@@ -375,26 +390,3 @@ def load(
     made = Made(content["kind"], content["backbone"], content["transform"], content["stage_dims"])
     features = made.again(data, source, content["regions"], recipe.name) if tuned is None else None
     return replace(found, features=features, at_home=None)
-
-
-def _data_of(
-    folder: Path, content: dict, data: str | Path | DataSource | CaptionedImages | None
-) -> tuple[DataSource | None, CaptionedImages]:
-    """The data set of a run: as given, else read from where it was when the run was trained."""
-    recorded = content["data"]
-    try:
-        source = DataSource(**recorded) if recorded else None
-    except TypeError as error:
-        raise damaged(folder, error, "run.json") from None
-    if data is not None:
-        given, data = _read(data)
-        return given or source, data
-    if source is None:
-        raise DataError(f"{folder} does not say where its data came from: pass `data`.")
-    try:
-        return source, source.load()
-    except DataError as error:
-        raise DataError(
-            f"The data that {folder} was trained on cannot be read: {error}\nIf it was moved, put "
-            "it back, or say where it is: --data FOLDER, or xmr_lib.load_run(folder, data=…)."
-        ) from None

@@ -77,6 +77,16 @@ def loaded(source: str | Path | DataSource | CaptionedImages | None) -> Captione
     return source.load() if isinstance(source, DataSource) else source
 
 
+def source_and_data(
+    data: str | Path | DataSource | CaptionedImages,
+) -> tuple[DataSource | None, CaptionedImages]:
+    """Where data came from, where that is known, and the captioned images."""
+    source = DataSource(str(data)) if isinstance(data, str | Path) else data
+    if isinstance(source, DataSource):
+        return source, source.load()
+    return None, source
+
+
 def label_of(source: str | Path | DataSource | CaptionedImages, data: CaptionedImages) -> str:
     """What files about a data set are called after: "toy", "toy-sketch", or the data's name."""
     name = source.data if isinstance(source, DataSource) else str(source)
@@ -127,6 +137,27 @@ def features_of(
     if kind is not None and bottom_up.recognise(kind):
         return bottom_up.read(Path(kind).expanduser(), data)
     return regions.extract(data, backbone, **grid_of(kind), transform=transform)
+
+
+def refuse_unused(source: DataSource | None, regions: str | None, **options: str | None) -> None:
+    """Refuses a backbone and the like where the features are read from files.
+
+    Args:
+        source: The data; a folder of precomputed regions brings its features along.
+        regions: Which regions; a TSV file brings its features along.
+        options: What was asked for besides.
+
+    Raises:
+        DataError: One of the options would have no effect.
+    """
+    brought = source is not None and source.precomputed
+    read = source.data if brought else regions if (regions or "").endswith(".tsv") else None
+    asked = options | ({"regions": regions} if brought else {})
+    for name, value in asked.items():
+        if read and value:
+            raise DataError(
+                f"{read} holds features: --{name} {value} would have no effect on them."
+            )
 
 
 def grid_of(kind: str | None) -> dict[str, str | int | None]:

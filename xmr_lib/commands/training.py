@@ -29,16 +29,15 @@ def train(
         scale: Sizes and epochs: toy, laptop or paper. Default: toy on toy scenes, else laptop.
         seed: Seed of weights and batches.
         finetune: Epochs of a second stage that trains the CNN too, at 2e-5.
-        resume: Go on with a killed run and reuse a finished one; --no-resume starts anew.
+        resume: Continue a killed run and reuse a finished one; --no-resume starts anew.
         set: Fields of the recipe to change, as margin=0.3 epochs=5.
     """
     from xmr_lib import distributed, ensemble, recipes, reranking
+    from xmr_lib.data.remarks import remarks
 
     overrides = overrides_of(set) | ({"finetune_epochs": finetune} if finetune else {})
-    result = ensemble.train(
-        recipe, source, scale=scale, seed=seed, backbone=backbone, regions=regions, resume=resume,
-        **overrides,
-    )  # fmt: skip
+    options = {"scale": scale, "backbone": backbone, "regions": regions} | overrides
+    result = ensemble.train(recipe, source, seed=seed, resume=resume, **options)
     if not distributed.is_main():  # of several processes, the first reports
         return
     rows = {run.name: run.metrics for run in result.runs}
@@ -46,8 +45,11 @@ def train(
     if recipes.compose(recipe).rerank:
         rows[f"{recipe} (transductive)"] = result.evaluate(rerank=reranking.Settings())[0].metrics()
     print_metrics(rows)
-    print(f"{result.report.n_images} images, {result.report.n_captions} captions; "
-          f"trained in {result.seconds:.0f} s.")  # fmt: skip
+    report = result.report
+    counts = f"{report.n_images} images, {report.n_captions} captions"
+    print(f"{counts}; trained in {result.seconds:.0f} s.")
+    for line in remarks(result.data, result.runs[0].vocabulary, str(report.splits[0])):
+        print(line)
     for run in result.runs:
         print(f"Run: {run.folder}")
 
@@ -58,7 +60,7 @@ def extract(
     transform: str | None = None,
     regions: str | None = None,
 ) -> None:
-    """Compute the backbone's features of all images once; goes on where it was stopped.
+    """Compute the backbone's features of all images once; continues where it was stopped.
 
     Args:
         source: Which captioned images.
@@ -67,11 +69,10 @@ def extract(
         regions: Features of regions instead of whole images, for SCAN: boxes, grid, grid-<cells>,
             detector, or a TSV file of bottom-up attention.
     """
-    from xmr_lib.sources import features_of
+    from xmr_lib.sources import features_of, refuse_unused
 
-    found = features_of(
-        source.load(), source, of_regions=regions is not None, backbone=backbone, kind=regions,
-        transform=transform,
-    )  # fmt: skip
+    refuse_unused(source, regions, backbone=backbone, transform=transform)
+    made = {"backbone": backbone, "kind": regions, "transform": transform}
+    found = features_of(source.load(), source, of_regions=regions is not None, **made)
     shape = " × ".join(map(str, found.array.shape[1:]))
     print(f"{len(found.array)} images × {shape} numbers in {found.folder}")
