@@ -1,12 +1,17 @@
 """The demo and the examples, on a handful of toy scenes."""
 
+import subprocess
+from pathlib import Path
+
 import pytest
 from PIL import Image
 from xmr_course import demo
+from xmr_course.tables import reproduce
 
 from xmr_lib import examples, runs, toy
 from xmr_lib.data import captioned
 
+PROJECT = Path(__file__).parents[1]
 SIZES = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "batch_size": 32, "epochs": 2}
 
 
@@ -53,3 +58,29 @@ def test_examples_without_photographs_draw_none(small):
             assert run.report.captions_of(hit.index)[0][:12] in said
     with_photographs = examples.text_to_image(run, n=3, k=2)
     assert sum(len(ax.images) for ax in with_photographs.axes) == 6
+
+
+def status() -> str:
+    """What git says of the checkout."""
+    done = subprocess.run(
+        ["git", "status", "--porcelain"], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_using_the_kit_leaves_the_checkout_clean(small, scenes, monkeypatch, tmp_path):
+    """The demo, and a small part of a table that comes with the kit."""
+    monkeypatch.delenv("XMR_FIGURES")
+    monkeypatch.chdir(PROJECT)
+    before = status()
+    demo.main()
+    monkeypatch.undo()  # the fixture's `runs.run`, and folders of the tests
+    monkeypatch.setenv("XMR_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("XMR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(PROJECT)
+    frame = reproduce.reproduce("rfe-8", scenes, seeds=(0,), rows=["VSE++"], **SIZES)
+    assert Path(frame.attrs["csv"]).parent == PROJECT / "build" / "figures" / "reproduce"
+    assert status() == before

@@ -61,3 +61,11 @@ def test_what_has_no_trees_is_told(tiny_run, monkeypatch):
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     with pytest.raises(DataError, match="VSE"):
         tree_explorer(tiny_run("VSE++"))
+
+
+def test_a_place_that_no_training_tree_fills_stops_nothing(tiny_run, monkeypatch):
+    run = tiny_run("SMFEA")
+    monkeypatch.setattr(type(run.knowledge), "nodes", lambda *_: np.full((3, 7), -1))
+    nodes = inside.predict_nodes(run)
+    assert (nodes.most_frequent == -1).all()
+    assert nodes.accuracy()["most frequent"].eq(0).all()

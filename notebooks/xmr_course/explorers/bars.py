@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from xmr_course.tables import paper, reproduce, timing
 from xmr_course.tables.paper import PaperTable
-from xmr_course.tables.pictures import draw_intervals, label
+from xmr_course.tables.pictures import draw_intervals, note
 from xmr_lib.errors import DataError
 from xmr_lib.figures import BLUE, GREEN, GREY, ORANGE, VERMILION, Picture, _wrapped, style
 
@@ -190,7 +190,7 @@ def _draw_bars(axes: Axes, lines: pd.DataFrame, which: str, title: str, **look: 
         form, form_sd = (".3g", ".2g") if row["status"] == "timed" else (".1f", ".1f")
         text = f"{row[which]:{form}}" + ("" if pd.isna(sd) else f" ± {sd:{form_sd}}")
         text += "*" if row["odd"] and which == "printed" else ""
-        label(axes, text, (np.nansum([row[which], sd]), place), (4, 0))
+        note(axes, text, (np.nansum([row[which], sd]), place), (4, 0))
     largest = np.nanmax([0, *lines[which], *ends[1]])
     axes.set(xlim=(0, 1.55 * largest if largest > 0 else 1))  # room for the numbers
     axes.set_title(title, fontsize=9.5, parse_math=False)
@@ -207,7 +207,7 @@ def _draw_differences(axes: Axes, lines: pd.DataFrame) -> None:
     """Points with 95 % intervals; what may be noise is hollow."""
     for place in np.flatnonzero(lines["verdict"] == "baseline"):
         axes.plot(0, place, "D", color=GREY, markersize=6)
-        label(axes, "baseline", (0, place), (8, 0), color=GREY)
+        note(axes, "baseline", (0, place), (8, 0), color=GREY)
     real, up = lines["verdict"] == "real", lines["difference"] > 0
     looks = ((real & up, GREEN), (real & ~up, VERMILION), (lines["verdict"] == "noise", GREY))
     for chosen, colour in looks:
@@ -222,7 +222,7 @@ def _draw_differences(axes: Axes, lines: pd.DataFrame) -> None:
         for place in np.flatnonzero(chosen):
             row = lines.iloc[place]
             text = f"{row['difference']:+.1f} {row['verdict']}"
-            label(axes, text, (row["difference"], place), (0, 6), color=colour)
+            note(axes, text, (row["difference"], place), (0, 6), color=colour)
     there = lines["printed_difference"].notna() & lines["verdict"].isin(["real", "noise"])
     axes.plot(
         lines["printed_difference"].where(there), range(len(lines)), "s", color=ORANGE,

@@ -75,7 +75,7 @@ def plot_comparison(frame: pd.DataFrame, title: str | None = None) -> Picture:
                     )
             elif line["verdict"]:
                 difference = "" if pd.isna(line["difference"]) else f"{line['difference']:+.1f} "
-                label(total, f"{difference}{line['verdict']}", (line["measured_rsum"], row), (0, 6))
+                note(total, f"{difference}{line['verdict']}", (line["measured_rsum"], row), (0, 6))
         printed.set_yticks(range(len(frame)), frame["method"], parse_math=False)
         printed.set(title="R@1 printed")
         measured.set(title="R@1 measured ± s.d.")
@@ -92,7 +92,7 @@ def plot_comparison(frame: pd.DataFrame, title: str | None = None) -> Picture:
     return figure
 
 
-def label(axes: Axes, text: str, point: tuple, offset: tuple[int, int], **look: Any) -> None:
+def note(axes: Axes, text: str, point: tuple, offset: tuple[int, int], **look: Any) -> None:
     """Small text above a point, or at its right."""
     where = {"ha": "center"} if offset[0] == 0 else {"va": "center"}
     axes.annotate(text, point, offset, textcoords="offset points", fontsize=8, **where, **look)
@@ -132,7 +132,7 @@ def plot_times(
                 ratios = frame[f"{source}_{measure}_ratio"]
                 for row, (second, ratio) in enumerate(zip(seconds, ratios, strict=True)):
                     if pd.notna(ratio):
-                        label(axes, f"{ratio:.2f}×", (second, row), (9, 0), color=colour)
+                        note(axes, f"{ratio:.2f}×", (second, row), (9, 0), color=colour)
             axes.set(title=f"Seconds of {what}", xlabel="seconds (log scale)")
             axes.margins(x=0.2)
         handles = all_axes[0].get_legend_handles_labels()
