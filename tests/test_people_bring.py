@@ -378,6 +378,13 @@ def _(folder):
     dump(folder, "00000/p00.json", {"url": "u", "key": "p00"})
 
 
+@brings("JSON lines in a file called .json")
+def _(folder):
+    photos(folder)
+    lines = [json.dumps({"url": f"https://a.org/{i}", "alt": text}) for i, text in PAIRS]
+    (folder / "all.json").write_text("\n".join(lines), encoding="utf-8")
+
+
 @brings("JSON: an object by name", splits="8/2/2")
 def _(folder):
     photos(folder)

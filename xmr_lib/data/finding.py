@@ -69,8 +69,11 @@ def find_annotations(source: Path, format: str | None = None) -> tuple[list[Path
             if _are_unlike(hits):
                 hits = [path for path in hits if "caption" in path.name.lower()] or hits
             if _are_unlike(hits):
-                files = ", ".join(str(path.relative_to(source)) for path in hits)
-                raise DataError(f"{source}: holds several annotation files. Name one of {files}.")
+                files = ", ".join(str(path.relative_to(source)) for path in hits[:8])
+                more = ", …" if len(hits) > 8 else ""
+                raise DataError(
+                    f"{source}: holds several annotation files. Name one of {files}{more}."
+                )
             if hits:
                 return hits, name
     if format in (None, "text-files") and formats.text_files(source):

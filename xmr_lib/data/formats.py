@@ -34,6 +34,7 @@ _TABLES = (".xlsx", ".xls", ".ods", ".parquet")  # tables that must be saved as 
 _TEXT_FILES = (".csv", ".tsv", ".txt", ".token", ".json", ".jsonl", ".ndjson")
 _COCO_WITHOUT_CAPTIONS = re.compile("(instances|person_keypoints|image_info|stuff|panoptic)_")
 _TOKEN_LINE = re.compile(r"(?P<image>[^\t]+)#(?P<number>\d+)\t(?P<caption>.*)")
+_JSON_LINES = re.compile(r"\s*\{.*\}[ \t]*\n\s*\{")  # also found in files called .json
 # `{"a.jpg": "a dog"`, or a list or an object in the place of the text.
 _BY_NAME = re.compile(r'\s*\{\s*"(?P<name>[^"]+)"\s*:\s*[\[{]?\s*"')
 
@@ -190,7 +191,7 @@ def read_records(path: Path) -> Annotations:
         DataError: Broken JSON, or no such keys.
     """
     text = read_text(path)
-    if path.suffix.lower() == ".json":
+    if path.suffix.lower() == ".json" and not _JSON_LINES.match(text):
         content = parse_json(path, text)
         if isinstance(content, dict):
             inside = [each for each in content.values() if _are_records(each)]
@@ -290,7 +291,8 @@ def _recognise_json(path: Path, head: str) -> str | None:
     if _COCO_WITHOUT_CAPTIONS.match(path.name):
         return None
     coco = '"images"' in head and '"file_name"' in head
-    for start in re.finditer(r"\[\s*(?=\{)" if path.suffix.lower() == ".json" else "^", head):
+    lines = path.suffix.lower() != ".json" or _JSON_LINES.match(head)
+    for start in re.finditer("^" if lines else r"\[\s*(?=\{)", head):
         try:
             first, _ = json.JSONDecoder().raw_decode(head, start.end())
         except ValueError:

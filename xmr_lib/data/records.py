@@ -17,10 +17,11 @@ from xmr_lib.errors import DataError
 IMAGE_COLUMNS = (
     *("image", "image_name", "image_file", "image_path", "file_name", "filename", "filepath"),
     *("file_path", "path", "file", "img", "img_path", "picture", "photo", "image_id", "id"),
+    *("image_url", "url"),
 )
 CAPTION_COLUMNS = (
     *("caption", "captions", "comment", "sentence", "sentences", "text", "raw", "title"),
-    "description",
+    *("description", "caption_text", "image_caption", "alt_text", "alt", "prompt"),
 )
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 
