@@ -523,15 +523,13 @@ def test_concepts_pass_the_threshold_and_the_strongest_come_first():
     assert widths == [0.9, 0.1, 0.4, 0.6, 0.7, 0.3]
 
 
-def test_nodes_divergence_and_contributions_draw_what_is_given():
+def test_nodes_and_contributions_draw_what_is_given():
     frame = pd.DataFrame(
         {"image": range(8), "caption": range(10, 18), "most frequent": range(20, 28)},
         index=[*PLACES, "all"],
     )
     (axes,) = lesson_13.plot_node_accuracy(frame).axes
     assert bars(axes) == [*range(7), *range(10, 17), *range(20, 27)]  # without "all"
-    (axes,) = lesson_13.plot_divergence(np.arange(7), np.arange(7) / 2).axes
-    assert bars(axes) == [*range(7), *(np.arange(7) / 2)]
     nodes = np.linspace(-0.1, 0.2, 7)
     found = Contributions(0.5, {"instance": 0.3}, {"instance": 0.4}, nodes, 2 * nodes)
     parts, seven = lesson_14.plot_contributions(found).axes

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
-from numpy.typing import ArrayLike
 from torch import Tensor
 
 from xmr_course.inside import PLACES
@@ -33,20 +32,6 @@ def plot_node_accuracy(accuracy: pd.DataFrame) -> Picture:
     draw_bars(axes, _PLACES, series, "%.0f", palette=[BLUE, ORANGE, "#C8C8C8"])
     axes.set(ylabel="right nodes, %")
     legend_outside(figure, axes, "upper")  # bars may be of any height
-    return figure
-
-
-@styled
-def plot_divergence(before: ArrayLike, after: ArrayLike) -> Picture:
-    """Divergence of the two trees at each place, before and after training.
-
-    `before`: `D_KL(P^V || P^S)` of the places `(7,)`, mean over pairs.
-    """
-    figure, axes = panels(8.5, 3.0)
-    series = {"before training": before, "after": after}
-    draw_bars(axes, _PLACES, series, palette=["#C8C8C8", BLUE])
-    axes.set(ylabel="D_KL(image || sentence)\nin nats")
-    legend_outside(figure, axes, "upper")
     return figure
 
 
