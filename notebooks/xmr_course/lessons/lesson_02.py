@@ -30,7 +30,7 @@ from xmr_lib.figures import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILION, Picture
 
 @styled
 def plot_triplets(margin: float = 0.2) -> Picture:
-    """An anchor among captions (after RFE Fig. 3): who pushes with all negatives, who with one.
+    """An anchor among captions (after RFE Fig. 3): all negatives push, or only the hardest one.
 
     Nearer is more similar. Negatives inside the dashed circle violate the margin.
     """

@@ -23,7 +23,7 @@ FALL = 45  # points below the original beyond which a curve is cut off
 def company(
     index: np.ndarray, n_images: int, image_of_caption: np.ndarray
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Who stands at each place among the neighbours of images and of captions.
+    """Shares of each kind of item among the neighbours of images and of captions, place by place.
 
     `index`: each item itself, then its k nearest, images first, `(N, k + 1)`.
 
@@ -49,7 +49,7 @@ def company(
 
 @styled
 def plot_company(shares: Mapping[str, Mapping[str, np.ndarray]]) -> Picture:
-    """Who stands at the first, second, third … place among the neighbours; one panel a side.
+    """What stands at the first, second, third … place among the neighbours, a panel for each side.
 
     Args:
         shares: Title -> kind of neighbour -> its share at each place, `(k,)`; the kinds' shares

@@ -1,4 +1,4 @@
-"""Lesson 11: tree encoders. Who hears whom, and the cell of SMFEA's tree (eqs. 5 to 14)."""
+"""Lesson 11: tree encoders. Which node hears which, and the cell of SMFEA's tree (eqs. 5 to 14)."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def plot_neighbour_cosines(before: np.ndarray, after: np.ndarray, edges: np.ndar
     Args:
         before: Cosines of the word vectors `(n, n)`.
         after: Cosines of the graph's output `(n, n)`.
-        edges: Who is a neighbour `(n, n)`.
+        edges: Which concepts are neighbours, `(n, n)`.
     """
     figure, grid = panels(9, 3.0, 1, 2, sharey=True)
     off = ~np.eye(len(edges), dtype=bool)
@@ -115,7 +115,7 @@ def plot_neighbour_cosines(before: np.ndarray, after: np.ndarray, edges: np.ndar
 def _neighbours(
     counts: np.ndarray, together: np.ndarray, s: float, u: float, threshold: float
 ) -> np.ndarray:
-    """`function(counts, together, s, u, threshold) -> (n, n) bool`: who is a neighbour."""
+    """`function(counts, together, s, u, threshold) -> (n, n) bool`: True for neighbours."""
     return rescale(correlation(counts, together), s, u) >= threshold
 
 

@@ -1,4 +1,4 @@
-"""Pictures of images and captions as points in a plane, and of who is whose neighbour."""
+"""Pictures of images and captions as points in a plane, with their neighbours."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ from xmr_lib.figures import (
 )
 from xmr_lib.language.referral_tree import FRAGMENTS, ReferralTree
 
-# Where the seven places are drawn, and which of them hear which, (child, parent).
+# Where the seven places are drawn, and which hears which, as (child, parent).
 _AT = {1: (0, 0), 2: (1, 1), 3: (2, 0), 4: (3, 2), 5: (4, 0), 6: (5, 1), 7: (6, 0)}
 _EDGES = ((1, 2), (3, 2), (5, 6), (7, 6), (2, 4), (6, 4))
 Nodes = Sequence[str | None] | ReferralTree
