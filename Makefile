@@ -1,5 +1,6 @@
 # make demo       train VSE++, RFE and SMFEA on the toy scenes, compare them, retrieve with them
 # make test       lint, unit tests, and all notebooks against their saved outputs
+# make quick      lint and the unit tests that need neither a browser nor other processes
 # make lab        JupyterLab in notebooks/
 # make notebooks  execute all notebooks again and save their outputs
 # make bench      measure the speeds that README promises
@@ -21,12 +22,15 @@ endif
 INSTALLED := $(VENV)/.installed
 NOTEBOOKS := $(sort $(wildcard notebooks/*.ipynb))
 
-.PHONY: demo test lint unit nbval lab notebooks bench assignments grade clean
+.PHONY: demo test quick lint unit nbval lab notebooks bench assignments grade clean
 
 demo: $(INSTALLED)
 	$(BIN)/python -m xmr_course demo
 
 test: lint unit nbval
+
+quick: lint
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
 lint: $(INSTALLED)
 	$(BIN)/python -m ruff check .
@@ -36,12 +40,13 @@ lint: $(INSTALLED)
 unit: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-# One notebook after the other, because the later ones reuse the runs of the earlier ones.
+# Two notebooks at a time with one thread each; where both need the same run, one trains it and
+# the other waits.
 nbval: $(INSTALLED)
 ifeq ($(NOTEBOOKS),)
 	@echo "notebooks/ holds no notebook: nothing to validate."
 else
-	$(BIN)/python -m pytest -q --nbval --nbval-current-env \
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env \
 	    --nbval-sanitize-with tests/nbval_sanitize.cfg $(NOTEBOOKS)
 endif
 
@@ -53,8 +58,8 @@ ifeq ($(NOTEBOOKS),)
 	@echo "notebooks/ holds no notebook: nothing to execute."
 else
 	XMR_FIGURES="$(CURDIR)/figures" $(BIN)/python -m xmr_course demo
-	XMR_FIGURES="$(CURDIR)/figures" $(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace \
-	    --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
+	OMP_NUM_THREADS=1 XMR_FIGURES="$(CURDIR)/figures" $(BIN)/python -m jupyter nbconvert --to notebook \
+	    --execute --inplace --ExecutePreprocessor.record_timing=False $(NOTEBOOKS)
 	$(BIN)/python -m xmr_course.still_notebooks $(NOTEBOOKS)
 endif
 
