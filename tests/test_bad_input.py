@@ -517,7 +517,7 @@ def _(place):
     return lambda: runs.load(place.folder)
 
 
-@bad("run.json of something else", "run.json is missing or damaged", "train again")
+@bad("run.json of something else", "run.json is missing or damaged", "Train the run again")
 def _(place):
     place.write("run.json", {"name": "some package"})
     return lambda: runs.load(place.folder)
