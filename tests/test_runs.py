@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -102,6 +104,32 @@ def test_a_default_that_changed_gets_a_place_of_its_own(scenes, tmp_path, monkey
         assert run.history["lr"][0] == lr
         assert trained.setdefault(lr, run.folder) == run.folder
     assert trained[1e-3].name == "seed-0" and trained[5e-4].parent == trained[1e-3].parent
+
+
+TWICE = """
+import sys, torch
+sys.path.insert(0, {tests!r})
+import old_data
+from pathlib import Path
+from xmr_lib import runs
+torch.set_num_threads(1)
+run = runs.run(
+    "VSE++", old_data.make(), scale="toy", features=old_data.features(False), root=Path({root!r}),
+    **old_data.SIZES | {{"epochs": 40}},
+)
+print(run.folder, run.seconds)
+"""
+
+
+def test_two_programs_train_the_same_run_once(tmp_path):
+    script = TWICE.format(tests=os.path.dirname(__file__), root=str(tmp_path))
+    both = [
+        subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=240)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert said[0] == said[1], "the second one waits, and finds the run of the first"
 
 
 def test_training_anew_when_asked(finished, scenes, tmp_path):
