@@ -73,9 +73,12 @@ def knowledge(n_words: int, n: int = 4) -> Knowledge:
     words = tuple(f"concept{i}" for i in range(n))
     together = 5 * (np.ones((n, n), dtype=int) - np.eye(n, dtype=int))
     concepts = Concepts(
-        words=words, kinds=(2, 1, 1), counts=np.full(n, 9), together=together,
+        words=words,
+        kinds=(2, 1, 1),
+        counts=np.full(n, 9),
+        together=together,
         forms={word: i for i, word in enumerate(words)},
-    )  # fmt: skip
+    )
     word_concepts = np.full(n_words, -1)
     word_concepts[8 : 8 + n] = range(n)
     vectors = np.random.default_rng(0).standard_normal((n, 3))
@@ -138,9 +141,12 @@ def gathering(process: int) -> dict:
     padded = own[:, None].expand(-1, 4, -1) * torch.arange(1, 5)[:, None]
     items = share.gather_encoded(Encoded.of_parts(Parts.from_padded(padded, lengths)))
     return found | {
-        "unknown sizes": unknown, "numbers": numbers, "flat": items.parts.flat,
-        "starts": items.parts.starts, "vectors": items.vectors,
-    }  # fmt: skip
+        "unknown sizes": unknown,
+        "numbers": numbers,
+        "flat": items.parts.flat,
+        "starts": items.parts.starts,
+        "vectors": items.vectors,
+    }
 
 
 def detached(rows: torch.Tensor, sizes) -> torch.Tensor:

@@ -12,9 +12,13 @@ from xmr_lib.data.regions import Regions
 
 COLOURS, ANIMALS = ("red", "green", "blue", "white"), ("dog", "cat", "bird", "horse")
 SIZES = {
-    "word_dim": 4, "rnn_dim": 6, "joint_dim": 6, "epochs": 2, "batch_size": 8,
+    "word_dim": 4,
+    "rnn_dim": 6,
+    "joint_dim": 6,
+    "epochs": 2,
+    "batch_size": 8,
     "vocabulary_threshold": 1,
-}  # fmt: skip
+}
 SMALL_TREES = {"node_dim": 3, "concept_hidden": 4, "n_fragments": 9, "n_relations": 3}
 SMALL_TREES |= {"n_concepts": 6}
 RUNS = {  # each of the three model families, by the name of its recipe

@@ -43,10 +43,20 @@ def torchrun(*arguments: str, n: int = 2) -> subprocess.Popen:
     if os.name == "nt":
         environment["USE_LIBUV"] = "0"
     return subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone",
-         "--nproc-per-node", str(n), *arguments],
-        env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            str(n),
+            *arguments,
+        ],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
 
 
 def finish(process: subprocess.Popen, seconds: float = 240) -> str:
@@ -216,8 +226,14 @@ def test_models_alone_are_untouched_by_sharing(monkeypatch):
 
 # The command -------------------------------------------------------------------------------------
 
-TINY = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "epochs": 12, "batch_size": 33,
-        "vocabulary_threshold": 1}  # fmt: skip
+TINY = {
+    "word_dim": 12,
+    "rnn_dim": 16,
+    "joint_dim": 16,
+    "epochs": 12,
+    "batch_size": 33,
+    "vocabulary_threshold": 1,
+}
 
 
 def killed(command: list[str], runs_folder: Path) -> Path:
@@ -242,8 +258,18 @@ def test_a_killed_train_command_goes_on_in_two_processes_or_one(tmp_path, monkey
     monkeypatch.setenv("XMR_RUNS", str(tmp_path / "two"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     options = {"backbone": "toy", "scale": "toy", **TINY}
-    command = ["train", "RFE", "--data", source.data, "--backbone", "toy", "--scale", "toy",
-               "--set", *(f"{name}={value}" for name, value in TINY.items())]  # fmt: skip
+    command = [
+        "train",
+        "RFE",
+        "--data",
+        source.data,
+        "--backbone",
+        "toy",
+        "--scale",
+        "toy",
+        "--set",
+        *(f"{name}={value}" for name, value in TINY.items()),
+    ]
     folder = killed(command, tmp_path / "two")
     assert not (folder / "run.json").exists()
     assert len(list(folder.glob("stage-1/*/random_states_1.pkl"))) > 0
@@ -289,8 +315,10 @@ def test_what_fails_says_why(monkeypatch, capsys):
     monkeypatch.setattr(distributed, "_command", lambda *_: [sys.executable, "-u", "-c", FAILS])
     with pytest.raises(DataError) as raised:
         distributed.launch(["train", "Nonsense"], n_processes=2, cpu=True)
-    shown = ["`train Nonsense` in 2 processes failed (exit status 2). Its last lines:",
-             "error: no such recipe"]  # fmt: skip
+    shown = [
+        "`train Nonsense` in 2 processes failed (exit status 2). Its last lines:",
+        "error: no such recipe",
+    ]
     assert str(raised.value).splitlines() == shown
     assert capsys.readouterr().out.splitlines() == ["epoch 1: 10%", "error: no such recipe"]
 

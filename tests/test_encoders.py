@@ -135,8 +135,10 @@ def test_text_encoder_equals_one_word_after_the_other(bidirectional, word_poolin
     out = encoder(tokens, lengths)
 
     def gru_step(x, h, suffix):
-        weights = [getattr(encoder.rnn, f"{n}_l0{suffix}") for n in
-                   ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]  # fmt: skip
+        weights = [
+            getattr(encoder.rnn, f"{n}_l0{suffix}")
+            for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        ]
         (w_ir, w_iz, w_in), (w_hr, w_hz, w_hn) = weights[0].chunk(3), weights[1].chunk(3)
         (b_ir, b_iz, b_in), (b_hr, b_hz, b_hn) = weights[2].chunk(3), weights[3].chunk(3)
         r = torch.sigmoid(w_ir @ x + b_ir + w_hr @ h + b_hr)
@@ -301,9 +303,16 @@ def test_parts_refuse_lengths_that_cannot_be(lengths):
 
 
 @pytest.mark.parametrize(
-    "index", [slice(1, 3), slice(None), slice(4, 2), slice(0, 5, 2), torch.tensor([3, 0, 3]),
-              np.array([4, 1])]
-)  # fmt: skip
+    "index",
+    [
+        slice(1, 3),
+        slice(None),
+        slice(4, 2),
+        slice(0, 5, 2),
+        torch.tensor([3, 0, 3]),
+        np.array([4, 1]),
+    ],
+)
 def test_parts_choose_items_as_a_list_would(index):
     parts = ragged([2, 1, 4, 3, 1])
     items = list(parts.flat.split(parts.lengths.tolist()))

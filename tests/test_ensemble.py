@@ -15,9 +15,13 @@ from xmr_lib.similarity import Encoded, l2norm
 from xmr_lib.sources import features_of, grid_of
 
 TINY = {
-    "word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "epochs": 2, "batch_size": 32,
+    "word_dim": 12,
+    "rnn_dim": 16,
+    "joint_dim": 16,
+    "epochs": 2,
+    "batch_size": 32,
     "vocabulary_threshold": 1,
-}  # fmt: skip
+}
 OPTIONS = {"scale": "toy", **TINY}
 
 

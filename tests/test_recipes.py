@@ -99,8 +99,11 @@ def test_the_grammar_speaks_of_what_was_never_printed():
         name += (f"-emb-{emb}" if emb else "") + (f" mg={margin}" if margin else "")
         recipe = recipes.get(name, "toy")
         assert parts(recipe) == (
-            tuple(map(int, avg)), tuple(map(int, top)), rnn == "BiGRU", emb or None,
-        )  # fmt: skip
+            tuple(map(int, avg)),
+            tuple(map(int, top)),
+            rnn == "BiGRU",
+            emb or None,
+        )
         assert recipe.model.margin == float(margin or 0.2)
         assert name not in recipes.names() or name in PRINTED
         seen.add(recipe.slug)
@@ -361,13 +364,21 @@ def test_scan_needs_equal_sizes_and_a_frozen_cnn():
         ("VSE++", ("VSE++",), False, ""),
         ("RFE-rerank", ("RFE",), True, "transductive"),
         ("SCAN t-i LSE + i-t AVG", ("SCAN t-i LSE", "SCAN i-t AVG"), False, "ensemble"),
-        ("SCAN-RFE t-i AVG + i-t LSE-rerank", ("SCAN-RFE t-i AVG", "SCAN-RFE i-t LSE"), True,
-         "ensemble, transductive"),
+        (
+            "SCAN-RFE t-i AVG + i-t LSE-rerank",
+            ("SCAN-RFE t-i AVG", "SCAN-RFE i-t LSE"),
+            True,
+            "ensemble, transductive",
+        ),
         ("RFE + VSE++ + SCAN t-i AVG", ("RFE", "VSE++", "SCAN t-i AVG"), False, "ensemble"),
-        ("SCAN t-i AVG + SCAN-RFE t-i AVG", ("SCAN t-i AVG", "SCAN-RFE t-i AVG"), False,
-         "ensemble"),
+        (
+            "SCAN t-i AVG + SCAN-RFE t-i AVG",
+            ("SCAN t-i AVG", "SCAN-RFE t-i AVG"),
+            False,
+            "ensemble",
+        ),
     ],
-)  # fmt: skip
+)
 def test_names_are_taken_apart(name, members, rerank, mark):
     found = recipes.compose(name)
     assert (found.members, found.rerank, found.mark) == (members, rerank, mark)

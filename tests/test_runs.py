@@ -24,9 +24,13 @@ from xmr_lib.run_folders import fingerprint
 from xmr_lib.runs import DataSource
 
 TINY = {
-    "word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "epochs": 2, "batch_size": 32,
+    "word_dim": 12,
+    "rnn_dim": 16,
+    "joint_dim": 16,
+    "epochs": 2,
+    "batch_size": 32,
     "vocabulary_threshold": 1,
-}  # fmt: skip
+}
 OPTIONS = {"backbone": "toy", "scale": "toy", **TINY}
 
 
@@ -309,9 +313,14 @@ def slow_scores(run, data) -> np.ndarray:
     images, captions = run.encoded(data)
     with torch.inference_mode():
         return np.array(
-            [[float(run.model.score(images[i : i + 1], captions[c : c + 1]))
-              for c in range(data.n_captions)] for i in range(data.n_images)]
-        )  # fmt: skip
+            [
+                [
+                    float(run.model.score(images[i : i + 1], captions[c : c + 1]))
+                    for c in range(data.n_captions)
+                ]
+                for i in range(data.n_images)
+            ]
+        )
 
 
 def test_search_equals_brute_force(finished):

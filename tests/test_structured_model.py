@@ -29,9 +29,12 @@ def knowledge(n: int = 4) -> Knowledge:
     words = tuple(f"concept{i}" for i in range(n))
     together = 5 * (np.ones((n, n), dtype=int) - np.eye(n, dtype=int))
     concepts = Concepts(
-        words=words, kinds=(2, 1, 1), counts=np.full(n, 9), together=together,
+        words=words,
+        kinds=(2, 1, 1),
+        counts=np.full(n, 9),
+        together=together,
         forms={word: i for i, word in enumerate(words)},
-    )  # fmt: skip
+    )
     word_concepts = np.full(N_WORDS, -1)
     word_concepts[10 : 10 + n] = range(n)
     vectors = np.random.default_rng(0).standard_normal((n, 3))
@@ -50,10 +53,13 @@ def batch(seed: int = 0) -> Batch:
     tokens = torch.randint(4, N_WORDS, (B, 7)) * (torch.arange(7) < lengths[:, None])
     nodes = torch.stack([torch.randint(-1, 2 + (i % 2 == 0), (B,)) for i in range(7)], dim=1)
     return Batch(
-        torch.tensor([0, 1, 2, 3, 3, 4]), tokens, lengths,
-        regions=torch.randn(B, 4, REGION_DIM), region_counts=torch.tensor([4, 1, 2, 3, 3, 4]),
+        torch.tensor([0, 1, 2, 3, 3, 4]),
+        tokens,
+        lengths,
+        regions=torch.randn(B, 4, REGION_DIM),
+        region_counts=torch.tensor([4, 1, 2, 3, 3, 4]),
         nodes=nodes,
-    )  # fmt: skip
+    )
 
 
 ROWS = [name for name in recipes.names() if name.startswith(("SMFEA", "CVSE"))]
@@ -157,9 +163,12 @@ def test_padding_never_matters_and_items_do_not_see_each_other():
     ):
         torch.testing.assert_close(clean.vectors, dirty.vectors)
     one = Batch(
-        data.images[2:3], data.tokens[2:3, :1], data.lengths[2:3], regions=data.regions[2:3, :2],
+        data.images[2:3],
+        data.tokens[2:3, :1],
+        data.lengths[2:3],
+        regions=data.regions[2:3, :2],
         region_counts=data.region_counts[2:3],
-    )  # fmt: skip
+    )
     torch.testing.assert_close(
         model.encode_captions(one).vectors, model.encode_captions(data).vectors[2:3]
     )
@@ -201,10 +210,14 @@ def test_options_change_what_they_say():
     plain = made(learned_attention=False)
     state = plain.state_dict()
     for option in (
-        {"residual_text": True}, {"cell": "child_sum"}, {"fusion": "printed"},
-        {"attention_scale": "sqrt"}, {"concept_ratio": 0.9}, {"unit_parts": False},
+        {"residual_text": True},
+        {"cell": "child_sum"},
+        {"fusion": "printed"},
+        {"attention_scale": "sqrt"},
+        {"concept_ratio": 0.9},
+        {"unit_parts": False},
         {"centred_concepts": False},
-    ):  # fmt: skip
+    ):
         other = made(learned_attention=False, **option)
         other.load_state_dict(state)
         same = [

@@ -74,9 +74,13 @@ def test_training_learns_and_leaves_a_whole_run(tmp_path):
     result = training.train(recipe, data, features, STAGE_DIMS, tmp_path)
     assert result.retrieval.metrics()["t2i_r5"] > 60  # chance is 25
     assert {p.name for p in tmp_path.iterdir()} == {
-        "history.json", "model.safetensors", "ranks.npz", "recipe.json", "stage-1",
+        "history.json",
+        "model.safetensors",
+        "ranks.npz",
+        "recipe.json",
+        "stage-1",
         "vocabulary.json",
-    }  # fmt: skip
+    }
     history = json.loads((tmp_path / "history.json").read_text())
     assert [row["epoch"] for row in history] == list(range(1, 13))
     assert [row["negatives"] for row in history[:2]] == ["all", "hardest"]

@@ -142,9 +142,14 @@ def test_a_run_that_trained_its_cnn_reads_the_pictures(scenes):
 
 def test_table_4_of_the_drawn_scenes(scenes, tmp_path):
     frame = reproduce.reproduce(
-        "smfea-4", scenes[0], seeds=(0,), transfer_to=scenes[1], rows=("VSE++",), out=tmp_path,
+        "smfea-4",
+        scenes[0],
+        seeds=(0,),
+        transfer_to=scenes[1],
+        rows=("VSE++",),
+        out=tmp_path,
         **SIZES,
-    )  # fmt: skip
+    )
     row = frame.set_index("recipe").loc["VSE++"]
     run = runs.run("VSE++", scenes[0], **SIZES)
     assert row["at_home_rsum"] == pytest.approx(run.metrics["rsum"])

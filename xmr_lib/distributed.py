@@ -3,7 +3,7 @@
 `torchrun` or `accelerate launch` starts the same command many times, as a rule once a GPU, and
 the copies meet in `join`. A recipe's batch stays the batch: of 128 pairs, four processes encode
 32 each. The hardest negative of a pair may be anybody's, so embeddings are *gathered* before they
-are compared, and gradients flow back through the gather to whoever made a row:
+are compared, and gradients flow back through the gather to the process that made a row:
 
     forward    all_gather     everybody gets everybody's rows
     backward   all_reduce     a row's gradients from all processes, added up, for its owner

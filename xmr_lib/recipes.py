@@ -34,8 +34,8 @@ TRANSDUCTIVE = "transductive"
 _SCALES_OF = {DualConfig: SCALES, ScanConfig: SCAN_SCALES, SmfeaConfig: SMFEA_SCALES}
 FIELDS = tuple(dict.fromkeys(f for c in (*_SCALES_OF, TrainingConfig) for f in field_names(c)))
 
-# A recipe's JSON is flat and also lists the fields of the other families, as it always did: the
-# hash in a folder's name is made of it. Values of those fields, where they are not the defaults:
+# A recipe's JSON is flat and also lists the fields of the other families: the hash in a folder's
+# name is made of it, and must stay the same. Values of those fields where they are no defaults:
 _OF_OTHERS: dict[str, Any] = {
     "attention": None,
     "structure": None,

@@ -111,7 +111,7 @@ class RetrievalModel(nn.Module, ABC):
         Args:
             images: This process's.
             captions: This process's.
-            batch: Says who has the other pairs.
+            batch: Says which processes have the other pairs.
         """
         if batch.share is None:
             return self.score(images, captions)
