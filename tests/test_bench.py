@@ -2,13 +2,12 @@
 
 import math
 
-import bench
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from bench import __main__ as command
-from bench import attention, growth, reranking, rows
+from bench import attention, growth, reranking, rows, training
 
 from xmr_lib import models, recipes
 from xmr_lib.cross_attention import cross_attention_scores
@@ -21,7 +20,7 @@ from xmr_lib.reranking import from_distances
 def test_bench_compares_equal_things():
     rng = np.random.default_rng(0)
     scores, owner = rng.standard_normal((30, 150)), np.repeat(np.arange(30), 5)
-    i2t, t2i = bench.plain_ranks(scores, owner)
+    i2t, t2i = training.plain_ranks(scores, owner)
     ours = evaluate_scores(scores, owner)
     np.testing.assert_array_equal(i2t, ours.i2t.greater)
     np.testing.assert_array_equal(t2i, ours.t2i.greater)
@@ -31,7 +30,7 @@ def test_bench_compares_equal_things():
     model = models.build(recipe.model, 40, (2, 3, 4, 5))
     lengths = torch.randint(1, 9, (12,))
     batch = Batch(torch.arange(12), torch.randint(4, 40, (12, 8)), lengths, torch.rand(12, 28))
-    plain = bench.plain_step(model, recipe, batch)
+    plain = training.plain_step(model, recipe, batch)
     torch.testing.assert_close(plain, model(batch)["loss"])
 
 
@@ -44,7 +43,7 @@ def test_bench_rows_say_whether_the_aim_is_met():
 
 def test_works_run_in_turns():
     order = []
-    seconds = bench.in_turns(lambda: order.append("a"), lambda: order.append("b"), repeats=2)
+    seconds = rows.in_turns(lambda: order.append("a"), lambda: order.append("b"), repeats=2)
     assert order == ["a", "b"] * 3 and len(seconds) == 2
 
 
@@ -54,8 +53,9 @@ def test_the_plain_loop_of_scan_gives_the_kits_scores(how):
     torch.testing.assert_close(
         attention.plain_scores(images, captions, how),
         cross_attention_scores(images, captions, how),
-        atol=1e-5, rtol=0,
-    )  # fmt: skip
+        atol=1e-5,
+        rtol=0,
+    )
 
 
 def test_the_plain_reranking_gives_the_kits_distances():
@@ -73,7 +73,7 @@ def test_random_captions_are_as_long_as_flickrs():
     torch.testing.assert_close(norms, torch.ones_like(norms))
 
 
-def test_what_is_kept_for_the_way_back_counts_every_storage_once():
+def test_what_is_saved_for_the_backward_pass_counts_every_storage_once():
     images, captions = attention.random_parts(3, 3)
     for parts in (images, captions):
         parts.flat.requires_grad_()
@@ -87,21 +87,28 @@ def test_what_is_kept_for_the_way_back_counts_every_storage_once():
 
 def test_a_part_that_runs_in_its_own_process_tells_its_memory():
     found = rows.in_own_process(
-        "bench.attention", "evaluate_some_tiles", n_images=4, n_captions=8,
-        direction="t-i", pooling="AVG", tiles=1,
-    )  # fmt: skip
+        "bench.attention",
+        "evaluate_some_tiles",
+        n_images=4,
+        n_captions=8,
+        direction="t-i",
+        pooling="AVG",
+        tiles=1,
+    )
     assert found["all_tiles"] == 1 and found["seconds"] > 0
     assert 50e6 < found["before"] <= found["peak"] < 4e9
 
 
 def test_the_memory_of_the_process_that_asks_does_not_count():
     ballast = np.ones(300_000_000, dtype=np.uint8)
-    found = rows.in_own_process("bench.attention", "score_once", n_images=1, n_captions=1,
-                                direction="t-i", pooling="AVG")  # fmt: skip
+    found = rows.in_own_process(
+        "bench.attention", "score_once", n_images=1, n_captions=1, direction="t-i", pooling="AVG"
+    )
     assert rows.peak_bytes() > ballast.nbytes
     again = np.ones(1_200_000_000, dtype=np.uint8)
-    more = rows.in_own_process("bench.attention", "score_once", n_images=1, n_captions=1,
-                               direction="t-i", pooling="AVG")  # fmt: skip
+    more = rows.in_own_process(
+        "bench.attention", "score_once", n_images=1, n_captions=1, direction="t-i", pooling="AVG"
+    )
     assert abs(more["peak"] - found["peak"]) < again.nbytes / 4
 
 
@@ -110,8 +117,9 @@ def test_rows_of_memory():
     assert row.met and row.ratio == 15 and (row.plain, row.ours) == (30, 2)
     assert rows.within("x", ours=1.9e9, limit=2e9).met
     assert not rows.within("x", ours=2.1e9, limit=2e9).met
-    frame = pd.DataFrame([vars(row), vars(rows.within("y", 1.9e9, 2e9)),
-                          vars(rows.faster("z", 10.0, 0.5, 5))])  # fmt: skip
+    frame = pd.DataFrame(
+        [vars(row), vars(rows.within("y", 1.9e9, 2e9)), vars(rows.faster("z", 10.0, 0.5, 5))]
+    )
     text = command.shown(frame).to_string()
     assert "30 MB" in text and "1,900 MB" in text and "500 ms" in text and "10.00 s" in text
     assert "nan" not in text

@@ -8,16 +8,9 @@ hours, ratios hardly do. Memory is that of a process of its own.
 
 from bench.attention import bench_large, bench_loss, bench_scores
 from bench.reranking import bench_rerank
-from bench.rows import Row, in_turns
+from bench.searching import bench_search
 from bench.structures import bench_structures
-from bench.training import (
-    bench_extraction,
-    bench_image_part,
-    bench_ranks,
-    bench_training,
-    plain_ranks,
-    plain_step,
-)
+from bench.training import bench_extraction, bench_image_part, bench_ranks, bench_training
 
 PARTS = {
     "scores": bench_scores,
@@ -28,11 +21,6 @@ PARTS = {
     "ranks": bench_ranks,
     "rerank": bench_rerank,
     "large": bench_large,
+    "search": bench_search,
     "extraction": bench_extraction,
 }
-
-__all__ = [
-    "PARTS", "Row", "bench_extraction", "bench_image_part", "bench_large", "bench_loss",
-    "bench_ranks", "bench_rerank", "bench_scores", "bench_structures", "bench_training", "in_turns",
-    "plain_ranks", "plain_step",
-]  # fmt: skip

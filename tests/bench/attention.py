@@ -85,13 +85,20 @@ def bench_scores(n_images: int = 1000, n_captions: int = 5000, repeats: int = 2)
         ]
     for how in VARIANTS:
         found = in_own_process(
-            __name__, "score_once", n_images=n_images, n_captions=n_captions,
-            direction=how.direction, pooling=how.pooling,
-        )  # fmt: skip
+            __name__,
+            "score_once",
+            n_images=n_images,
+            n_captions=n_captions,
+            direction=how.direction,
+            pooling=how.pooling,
+        )
         rows.append(
-            within(f"whole process of SCAN scores {how.direction} {how.pooling}, features included",
-                   found["peak"], 2e9)
-        )  # fmt: skip
+            within(
+                f"whole process of SCAN scores {how.direction} {how.pooling}, features included",
+                found["peak"],
+                2e9,
+            )
+        )
     return rows
 
 
@@ -103,7 +110,7 @@ def score_once(n_images: int, n_captions: int, direction: str, pooling: str) -> 
 
 
 def bench_loss(batch: int = 128, repeats: int = 5) -> list[Row]:
-    """The loss of a batch there and back, and what is kept in between."""
+    """The loss of a batch forward and backward, and what is kept in between."""
     images, captions = random_parts(batch, batch)
     for parts in (images, captions):
         parts.flat.requires_grad_()
@@ -119,11 +126,11 @@ def bench_loss(batch: int = 128, repeats: int = 5) -> list[Row]:
             lambda how=how: work(cross_attention_scores, how),
             repeats=repeats,
         )
-        name = f"SCAN loss {how.direction} {how.pooling}, batch {batch}, there and back"
+        name = f"SCAN loss {how.direction} {how.pooling}, batch {batch}, forward and backward"
         kept = [
             saved_bytes(f, images, captions, how) for f in (plain_scores, cross_attention_scores)
         ]
-        rows += [faster(name, plain, ours, 4), smaller(f"{name}: kept for the way back", *kept, 10)]
+        rows += [faster(name, plain, ours, 4), smaller(f"{name}: saved activations", *kept, 10)]
     return rows
 
 
@@ -149,15 +156,26 @@ def bench_large(n_images: int = 5000, n_captions: int = 25_000, tiles: int = 12)
     rows = []
     for how in VARIANTS:
         found = in_own_process(
-            __name__, "evaluate_some_tiles", n_images=n_images, n_captions=n_captions,
-            direction=how.direction, pooling=how.pooling, tiles=tiles,
-        )  # fmt: skip
+            __name__,
+            "evaluate_some_tiles",
+            n_images=n_images,
+            n_captions=n_captions,
+            direction=how.direction,
+            pooling=how.pooling,
+            tiles=tiles,
+        )
         work = f"ranks of {n_images:,} × {n_captions:,} by SCAN {how.direction} {how.pooling}"
         rows += [
             within(f"{work}, whole process, float16 features included", found["peak"], 3e9),
-            Row(f"{work}: from {tiles} of {found['all_tiles']:.0f} tiles", float("nan"),
-                found["seconds"], "reported", float("nan"), None),
-        ]  # fmt: skip
+            Row(
+                f"{work}: from {tiles} of {found['all_tiles']:.0f} tiles",
+                float("nan"),
+                found["seconds"],
+                "reported",
+                float("nan"),
+                None,
+            ),
+        ]
     return rows
 
 

@@ -40,9 +40,13 @@ def measure(
     for n in rerank_images:
         found = in_own_process(once.__module__, "once", way="vectors", n_images=n)
         rows.append(
-            {"work": "re-ranking", "n": 6 * n, "seconds": found["seconds"],
-             "megabytes": (found["peak"] - found["input"]) / 1e6}
-        )  # fmt: skip
+            {
+                "work": "re-ranking",
+                "n": 6 * n,
+                "seconds": found["seconds"],
+                "megabytes": (found["peak"] - found["input"]) / 1e6,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -79,8 +83,9 @@ def plot(frame: pd.DataFrame) -> Picture:
         memory.plot(items["n"], items["megabytes"], marker="D", color=GREEN, label="measured")
         dense = 2 * 4 * items["n"] ** 2 / 1e6  # distances and V, four bytes a number
         memory.plot(items["n"], dense, "--", color=ORANGE, label="two N × N tables (arithmetic)")
-        memory.set(title="Re-ranking: memory beside the input", xlabel="N = images + captions",
-                   ylabel="MB")  # fmt: skip
+        memory.set(
+            title="Re-ranking: memory beside the input", xlabel="N = images + captions", ylabel="MB"
+        )
         for axes in (scores, seconds, memory):
             axes.set(xscale="log", yscale="log")
             axes.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())  # they would overlap

@@ -72,21 +72,32 @@ def measure(
     asked: list[tuple[str, str, dict[str, int | str]]] = [
         *((RANKS, "ranks", {"n_images": n, "dim": d}) for d in dims for n in n_images),
         *((RERANKING, "reranking", {"n_images": n, "dim": d}) for d in dims for n in n_images),
-        *((ONE_QUERY, "search", {"n": CAPTIONS * max(n_images), "dim": d, "queries": 1})
-          for d in dims),
-        *((HUNDRED_QUERIES, "search", {"n": CAPTIONS * max(n_images), "dim": d, "queries": 100})
-          for d in dims),
+        *(
+            (ONE_QUERY, "search", {"n": CAPTIONS * max(n_images), "dim": d, "queries": 1})
+            for d in dims
+        ),
+        *(
+            (HUNDRED_QUERIES, "search", {"n": CAPTIONS * max(n_images), "dim": d, "queries": 100})
+            for d in dims
+        ),
         (ENCODING, "encoding", {"n": n_encoded}),
-    ]  # fmt: skip
+    ]
     rows = []
     for work, function, arguments in tqdm(asked, desc="100,000 captions"):
         found = in_own_process(__name__, function, **arguments)
         limit = LIMIT if function in ("ranks", "reranking") else float("nan")
         images = arguments.get("n_images", 0)
         rows.append(
-            _row(work, images, CAPTIONS * images or arguments["n"], arguments.get("dim", 1024),
-                 found, "measured", limit)
-        )  # fmt: skip
+            _row(
+                work,
+                images,
+                CAPTIONS * images or arguments["n"],
+                arguments.get("dim", 1024),
+                found,
+                "measured",
+                limit,
+            )
+        )
     for how in VARIANTS if tiles else ():
         rows.append(_scan_row(how.direction, how.pooling, max(n_images), tiles))
     return pd.DataFrame(rows)
@@ -96,23 +107,35 @@ def _row(
     work: str, images: int, captions: int, dim: int, found: dict[str, float], how: str, limit: float
 ) -> dict[str, object]:
     return {
-        "work": work, "images": images, "captions": captions, "dims": dim,
-        "seconds": found["seconds"], "cpu_seconds": found.get("cpu_seconds", float("nan")),
+        "work": work,
+        "images": images,
+        "captions": captions,
+        "dims": dim,
+        "seconds": found["seconds"],
+        "cpu_seconds": found.get("cpu_seconds", float("nan")),
         "megabytes": found["peak"] / 1e6,
         "input_megabytes": found.get("input", float("nan")) / 1e6,
-        "limit_megabytes": limit / 1e6, "met": found["peak"] < limit if limit == limit else None,
-        "how": how, "threads": torch.get_num_threads(), "machine": machine(),
+        "limit_megabytes": limit / 1e6,
+        "met": found["peak"] < limit if limit == limit else None,
+        "how": how,
+        "threads": torch.get_num_threads(),
+        "machine": machine(),
         "load": round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else float("nan"),
         "date": datetime.date.today().isoformat(),
-    }  # fmt: skip
+    }
 
 
 def _scan_row(direction: str, pooling: str, n_images: int, tiles: int) -> dict[str, object]:
     """SCAN's time from some tiles, and the memory of a whole evaluation with all its features."""
     found = in_own_process(
-        "bench.attention", "evaluate_some_tiles", n_images=n_images,
-        n_captions=CAPTIONS * n_images, direction=direction, pooling=pooling, tiles=tiles,
-    )  # fmt: skip
+        "bench.attention",
+        "evaluate_some_tiles",
+        n_images=n_images,
+        n_captions=CAPTIONS * n_images,
+        direction=direction,
+        pooling=pooling,
+        tiles=tiles,
+    )
     how = f"time extrapolated from {tiles} of {found['all_tiles']:,.0f} tiles"
     work = f"ranks by SCAN {direction} {pooling}, float16 features"
     return _row(work, n_images, CAPTIONS * n_images, 1024, found, how, float("nan"))
@@ -229,8 +252,14 @@ def plot(frame: pd.DataFrame) -> Picture:
                 memory.plot(items, some["megabytes"] / 1e3, label=name, **look)
                 seconds.plot(items, some["cpu_seconds"], **look)
         memory.axhline(LIMIT / 1e9, color=GREY, linewidth=1)
-        memory.text(0.02, LIMIT / 1e9, "limit", color=GREY, va="bottom",
-                    transform=memory.get_yaxis_transform())  # fmt: skip
+        memory.text(
+            0.02,
+            LIMIT / 1e9,
+            "limit",
+            color=GREY,
+            va="bottom",
+            transform=memory.get_yaxis_transform(),
+        )
         last = frame[frame["work"] == RERANKING]
         most = last["images"] + last["captions"]
         n = np.array([most.min(), most.max()])

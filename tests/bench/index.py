@@ -107,10 +107,18 @@ def compare(
             for effort, each in found.items():
                 middle = float(np.median([one.pop("milliseconds") for one in each]))
                 rows.append(
-                    {"vectors": name, "items": len(exact), "dim": exact.dim, "kind": kind,
-                     "lists": lists, "effort": effort, **each[0], "milliseconds": middle,
-                     "load_seconds": seconds}
-                )  # fmt: skip
+                    {
+                        "vectors": name,
+                        "items": len(exact),
+                        "dim": exact.dim,
+                        "kind": kind,
+                        "lists": lists,
+                        "effort": effort,
+                        **each[0],
+                        "milliseconds": middle,
+                        "load_seconds": seconds,
+                    }
+                )
     return pd.DataFrame(rows)
 
 
@@ -128,22 +136,38 @@ def plot(frame: pd.DataFrame) -> Picture:
             part = frame[frame["vectors"] == name]
             for kind, some in part.groupby("kind", sort=False):
                 colour, marker = _LOOKS[kind]
-                axes.plot(some["milliseconds"], some["recall@10"], marker=marker, color=colour,
-                          label=_LABELS[kind])  # fmt: skip
+                axes.plot(
+                    some["milliseconds"],
+                    some["recall@10"],
+                    marker=marker,
+                    color=colour,
+                    label=_LABELS[kind],
+                )
             faiss = part[(part["kind"] == "faiss") & (part["effort"] > 0)]
             for effort, x, y in zip(
                 faiss["effort"], faiss["milliseconds"], faiss["recall@10"], strict=True
             ):
-                axes.annotate(str(effort), (x, y), (0, -13), textcoords="offset points",
-                              fontsize=7, ha="center", color=BLUE)  # fmt: skip
+                axes.annotate(
+                    str(effort),
+                    (x, y),
+                    (0, -13),
+                    textcoords="offset points",
+                    fontsize=7,
+                    ha="center",
+                    color=BLUE,
+                )
             lists = int(part["lists"].max())
             items, dim = part["items"].iloc[0], part["dim"].iloc[0]
-            axes.set(title=f"{name}\n{items:,} × {dim}, {lists} lists", xscale="log",
-                     xlabel="processor milliseconds a query, asked alone")  # fmt: skip
+            axes.set(
+                title=f"{name}\n{items:,} × {dim}, {lists} lists",
+                xscale="log",
+                xlabel="processor milliseconds a query, asked alone",
+            )
         lowest = frame["recall@10"].min()
         panels[0].set(ylabel="recall@10 against exact search", ylim=(0.9 * lowest - 0.02, 1.03))
-        panels[0].legend(loc="lower right", title="numbers: lists looked into", fontsize=8,
-                         title_fontsize=8)  # fmt: skip
+        panels[0].legend(
+            loc="lower right", title="numbers: lists looked into", fontsize=8, title_fontsize=8
+        )
         return figure
 
 

@@ -99,17 +99,30 @@ def bench_rerank(n_images: int = 1000, repeats: int = 3) -> list[Row]:
     work = f"re-ranking {n_images:,} + {5 * n_images:,}"
     rows = [
         faster(f"{work}, from tables of distances", plain, ours, 10),
-        Row(f"{work}, from vectors, both directions and their ranks", plain, both_ways, "reported",
-            plain / both_ways, None),
-    ]  # fmt: skip
+        Row(
+            f"{work}, from vectors, both directions and their ranks",
+            plain,
+            both_ways,
+            "reported",
+            plain / both_ways,
+            None,
+        ),
+    ]
     extra = {}
     for way in ("plain", "sparse"):
         found = in_own_process(__name__, "once", way=way, n_images=n_images)
         extra[way] = (found["peak"] - found["input"]) / 1e6
     rows.append(
-        Row(f"{work}: memory beside the tables", extra["plain"], extra["sparse"], "< 200 MB",
-            extra["plain"] / max(extra["sparse"], 1), extra["sparse"] < 200, "MB")
-    )  # fmt: skip
+        Row(
+            f"{work}: memory beside the tables",
+            extra["plain"],
+            extra["sparse"],
+            "< 200 MB",
+            extra["plain"] / max(extra["sparse"], 1),
+            extra["sparse"] < 200,
+            "MB",
+        )
+    )
     large = in_own_process(__name__, "once", way="vectors", n_images=5 * n_images)
     work = f"re-ranking {5 * n_images:,} + {25 * n_images:,}, both directions and their ranks"
     rows += [

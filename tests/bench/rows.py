@@ -38,19 +38,19 @@ class Row:
 
 
 def faster(work: str, plain: float, ours: float, times: float) -> Row:
-    """The kit's way should be at least so many times faster."""
+    """The kit should be at least this many times faster."""
     ratio = plain / ours
     return Row(work, plain, ours, f"≥ {times:g}× faster", ratio, ratio >= times)
 
 
 def at_most(work: str, plain: float, ours: float, times: float) -> Row:
-    """The kit's way should take at most so many times as long as what it contains."""
+    """The kit's way should take at most this many times as long as the operation it contains."""
     ratio = ours / plain
     return Row(work, plain, ours, f"≤ {times:g}× the time", ratio, ratio <= times)
 
 
 def smaller(work: str, plain: float, ours: float, times: float) -> Row:
-    """The kit's way should need so many times less memory (bytes given, MB kept)."""
+    """The kit should need at most this share of the memory (bytes given, MB kept)."""
     ratio = plain / ours
     return Row(work, plain / 1e6, ours / 1e6, f"≥ {times:g}× less", ratio, ratio >= times, "MB")
 
@@ -96,9 +96,11 @@ def in_own_process(module: str, function: str, **arguments: int | str) -> dict[s
     )
     done = subprocess.run(
         [sys.executable, "-c", code, json.dumps(arguments)],
-        check=True, stdout=subprocess.PIPE, text=True,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-    )  # fmt: skip
+    )
     return json.loads(done.stdout.splitlines()[-1])
 
 

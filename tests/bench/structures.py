@@ -108,9 +108,12 @@ def random_knowledge(rng: np.random.Generator, n_concepts: int = 300) -> Knowled
     together = np.triu(rng.integers(0, 900, (n_concepts, n_concepts)), 1)
     words = tuple(f"concept{i}" for i in range(n_concepts))
     concepts = Concepts(
-        words=words, kinds=(210, 60, 30), counts=counts, together=together + together.T,
+        words=words,
+        kinds=(210, 60, 30),
+        counts=counts,
+        together=together + together.T,
         forms={word: i for i, word in enumerate(words)},
-    )  # fmt: skip
+    )
     word_concepts = np.full(VOCABULARY, -1)
     word_concepts[4 : 4 + n_concepts] = np.arange(n_concepts)
     vectors = rng.standard_normal((n_concepts, 300))
