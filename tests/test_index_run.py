@@ -113,7 +113,7 @@ def test_photographs_are_searched_all_and_toy_scenes_where_they_are_tested(run, 
     assert "Searched 12 images: photos in " in found.report()
     one = Index(photos, split="test", folder=tmp_path / "b")
     assert len(one) == 1 == photos.report.n_images
-    assert "Searched 1 images: the split 'test' of photos in" in one.report()
+    assert "Searched 1 image: the split 'test' of photos in" in one.report()
 
 
 def test_loading_continues_after_a_kill(run, tmp_path, monkeypatch):

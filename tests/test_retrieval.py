@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from xmr_lib.errors import DataError
 from xmr_lib.retrieval import top_k
 from xmr_lib.similarity import Encoded, Parts, cosine_similarity
 
@@ -70,3 +71,13 @@ def test_parts_travel_with_their_block():
     expected_scores, expected_places = sorted_by_hand(best_part(queries, gallery), 4)
     np.testing.assert_array_equal(places, expected_places)
     np.testing.assert_allclose(scores, expected_scores)
+
+
+def test_an_empty_gallery_is_an_error():
+    with pytest.raises(DataError, match="nothing to search"):
+        top_k(
+            cosine,
+            Encoded(torch.eye(2)),
+            Encoded(torch.eye(2)[:0]),
+            1,
+        )

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from xmr_lib.errors import DataError
 from xmr_lib.evaluation import ScoreFunction
 from xmr_lib.similarity import Encoded
 
@@ -50,6 +51,7 @@ def top_k(
 
     Raises:
         ValueError: `k` is below 1.
+        DataError: The gallery is empty.
 
     >>> from xmr_lib.similarity import cosine_similarity
     >>> gallery = Encoded(torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.6, 0.8]]))
@@ -59,6 +61,8 @@ def top_k(
     """
     if k < 1:
         raise ValueError(f"k must be at least 1, not {k}")
+    if not len(gallery):
+        raise DataError("The gallery is empty: there is nothing to search.")
     best_scores = best_places = None
     for start in range(0, len(gallery), block):
         scores = score(queries, gallery[start : start + block])  # (n_queries, block)

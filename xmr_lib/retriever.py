@@ -68,7 +68,7 @@ class Retriever(ABC):
 
     @cached_property
     def report(self) -> CaptionedImages:
-        """The images that are reported on, and searched by default."""
+        """The images that are reported on."""
         return training.three_parts(self.data)[2]
 
     @property

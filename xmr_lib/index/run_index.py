@@ -241,7 +241,7 @@ class Index:
         """How many were searched, where they lie, how, and the recall where some can be missed."""
         exact, index = self._side(side)
         part = {"all": "", "report": "the reported split of "}
-        text = f"Searched {len(exact):,} {side}: "
+        text = f"Searched {len(exact):,} {side if len(exact) != 1 else side[:-1]}: "
         text += part.get(self._items.part, f"the split {self._items.part!r} of ")
         text += f"{self.data.name} in {common_folder(self.data)}"
         if side == "images" and (added := len(self._items.changes()["added"])):
