@@ -270,7 +270,8 @@ def test_models_of_parts_score_a_shortlist(trained, tmp_path, monkeypatch, kind)
         images, captions = scan.encoded(scan.data)
         some = np.unique(np.linspace(0, len(captions) - 1, 200).astype(int))
         captions = captions[torch.from_numpy(some)]
-        near = (images.vectors @ captions.vectors.T).topk(10, dim=0).indices
+        pair = found._vectors(images, "images"), found._vectors(captions, "captions")
+        near = torch.from_numpy(pair[0] @ pair[1].T).topk(10, dim=0).indices
         best = score_table(scan.score, images, captions).argmax(0)
         expected = float((near == best).any(0).double().mean())
         assert 0 < expected < 1

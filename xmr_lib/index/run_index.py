@@ -12,6 +12,7 @@ import hashlib
 import shutil
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,8 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from xmr_lib.data.captioned import CaptionedImages
-from xmr_lib.errors import DataError, UnknownNameError
-from xmr_lib.files import locked
+from xmr_lib.errors import DamagedFileError, DataError, UnknownNameError
+from xmr_lib.files import load_tensors, locked, save_tensors
 from xmr_lib.index import KINDS, Kind
 from xmr_lib.index.collection import (
     Changes,
@@ -42,9 +43,10 @@ from xmr_lib.retriever import Retriever
 from xmr_lib.similarity import Encoded, l2norm
 from xmr_lib.sources import DataSource
 
-SHORTLIST = 200  # items that a model of parts scores again, for each query
+SHORTLIST = 500  # items that a model of parts scores again, for each query
 _QUERIES = 200  # whose answers recall is measured by
 _PAIRS = 2_000_000  # scored at most to measure the recall of a shortlist
+_CENTRE = 500  # images whose mean is taken for the mean of all
 _BATCH = 2048  # items encoded at once; each batch is on disk before the next begins
 
 
@@ -99,6 +101,7 @@ class Index:
         if effort is not None and effort < 1:
             raise DataError(f"The effort must be at least 1, not {effort}.")
         self.kind, self.uri, self.effort = kind, uri, effort
+        self._trained, self._own = run, run.data
         self._items = Collection(run, data, split, folder)
         self._weights = _fingerprint(run, own_data=data is None)
         self.run, self.data = self._items.run, self._items.data
@@ -138,7 +141,7 @@ class Index:
         _, index = self._side(side)
         if not len(index):
             raise DataError(f"There are no {side} to search.")
-        vectors = self._vectors(queries)
+        vectors = self._vectors(queries, "captions" if side == "images" else "images")
         if self.run.compares_vectors:
             return index.search(vectors, k)
         found = []
@@ -228,7 +231,7 @@ class Index:
         else:
             queries = self.run.encode_images(self.data.subset(chosen))
         if self.run.compares_vectors:
-            truth = exact.search(self._vectors(queries), 10)
+            truth = exact.search(queries.vectors.cpu(), 10)
         else:
             scores = self._scores(side, queries, exact.ids)
             truth = [_best(exact.ids, row, 10) for row in scores]
@@ -327,14 +330,30 @@ class Index:
             for start in range(0, len(todo), size):
                 some = todo[start : start + size]
                 for places, items in self._items.encode(side, some, wanted):
-                    exact.add([some[place] for place in places], self._vectors(items))
+                    exact.add([some[place] for place in places], self._vectors(items, side))
                 bar.update(len(some))
         return exact
 
-    def _vectors(self, items: Encoded) -> np.ndarray:
-        """One unit vector an item."""
-        vectors = items.vectors if self.run.compares_vectors else l2norm(items.vectors)
+    def _vectors(self, items: Encoded, side: Side) -> np.ndarray:
+        """One unit vector an item; of parts their mean, seen from the centre of all such means."""
+        vectors = items.vectors
+        if not self.run.compares_vectors:
+            vectors = l2norm(vectors - self._centres[side].to(vectors))
         return vectors.float().cpu().numpy()
+
+    @cached_property
+    def _centres(self) -> dict[str, Tensor]:
+        """Mean vector of some of the run's own images, and of their captions."""
+        file = self.folder / f"centres-{self._weights}.safetensors"
+        try:
+            return load_tensors(file)[0]
+        except (FileNotFoundError, DamagedFileError):
+            n = self._own.n_images
+            some = self._own.subset(np.unique(np.linspace(0, n - 1, min(n, _CENTRE)).astype(int)))
+            images = self._trained.encode_images(some).vectors.mean(0)
+            captions = self._trained.encode_sentences(some.captions).vectors.mean(0)
+            save_tensors(file, {"images": images, "captions": captions})
+            return {"images": images, "captions": captions}
 
     def _opened(self, side: Side, exact: ExactIndex) -> VectorIndex:
         """The index that is searched, filled from the exact one."""
