@@ -83,8 +83,11 @@ def test_the_benchmark_of_100_000_captions_runs_in_small(frame):
     assert (frame["seconds"] > 0).all() and (frame["threads"] >= 1).all()
     ranks = frame[frame["work"] == hundred_thousand.RANKS]
     assert ranks[["images", "captions", "dims"]].to_numpy().tolist() == [
-        [8, 40, 256], [20, 100, 256], [8, 40, 1024], [20, 100, 1024]
-    ]  # fmt: skip
+        [8, 40, 256],
+        [20, 100, 256],
+        [8, 40, 1024],
+        [20, 100, 1024],
+    ]
     assert ranks["met"].all() and (ranks["limit_megabytes"] == 4000).all()
     scan = frame[frame["work"].str.contains("SCAN")]
     assert (scan["how"] == "time extrapolated from 3 of 1,600 tiles").all()
@@ -111,9 +114,11 @@ def test_its_picture_names_both_works(frame):
     memory, seconds = hundred_thousand.plot(frame).axes
     labels = [text.get_text() for text in memory.get_legend().get_texts()]
     assert labels == [
-        "ranks, 256 numbers", "ranks, 1024 numbers",
-        "re-ranking, 256 numbers", "re-ranking, 1024 numbers",
-    ]  # fmt: skip
+        "ranks, 256 numbers",
+        "ranks, 1024 numbers",
+        "re-ranking, 256 numbers",
+        "re-ranking, 1024 numbers",
+    ]
     assert "GB" in memory.get_ylabel() and "CPU" in seconds.get_ylabel()
 
 
@@ -189,9 +194,15 @@ def test_the_index_is_the_simplest_that_does():
 # --- the plan -------------------------------------------------------------------------------------
 
 RATES = growth.Rates(
-    dims=4, one_query=1e3, pair_seconds=1e-3, item_pair_seconds=1e-2, item_bytes=10, captions=5,
-    photos=2, source="by hand",
-)  # fmt: skip
+    dims=4,
+    one_query=1e3,
+    pair_seconds=1e-3,
+    item_pair_seconds=1e-2,
+    item_bytes=10,
+    captions=5,
+    photos=2,
+    source="by hand",
+)
 
 
 def test_a_plan_by_hand():
@@ -238,11 +249,17 @@ def bench_files(folder, dims=1024):
     rows = [
         {"work": "ranks and recalls, both ways", "images": 10, "captions": 50, "cpu_seconds": 9.0},
         {"work": "ranks and recalls, both ways", "images": 20, "captions": 100, "cpu_seconds": 4.0},
-        {"work": "re-ranking, both ways, and ranks", "images": 20, "captions": 100,
-         "cpu_seconds": 144.0, "megabytes": 1.36, "input_megabytes": 1.0},
+        {
+            "work": "re-ranking, both ways, and ranks",
+            "images": 20,
+            "captions": 100,
+            "cpu_seconds": 144.0,
+            "megabytes": 1.36,
+            "input_megabytes": 1.0,
+        },
         {"work": "exact search, one query", "captions": 100, "cpu_seconds": 0.5},
         {"work": "encoding captions, RFE", "captions": 64, "cpu_seconds": 2.0},
-    ]  # fmt: skip
+    ]
     pd.DataFrame([row | common for row in rows]).to_csv(folder / "bench_100k.csv", index=False)
     extraction = {"work": "extraction of 256 JPEGs, efficientnet-lite0", "ours": 8.0}
     pd.DataFrame([{"work": "x", "ours": 1}, extraction]).to_csv(folder / "bench.csv", index=False)

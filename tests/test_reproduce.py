@@ -166,9 +166,14 @@ def test_overrides_reach_every_recipe(made_up, tmp_path):
 
 @pytest.mark.parametrize(
     ("table", "n_images", "protocol"),
-    [("rfe-6", 5000, "1k-folds"), ("rfe-7", 5000, "5k"), ("rfe-6", 1000, "all"),
-     ("rfe-8", 1000, "all"), ("rfe-8", 5000, "all")],
-)  # fmt: skip
+    [
+        ("rfe-6", 5000, "1k-folds"),
+        ("rfe-7", 5000, "5k"),
+        ("rfe-6", 1000, "all"),
+        ("rfe-8", 1000, "all"),
+        ("rfe-8", 5000, "all"),
+    ],
+)
 def test_protocol_is_the_tables_own_where_the_data_allow(table, n_images, protocol):
     assert reproduce._protocol(paper.table(table), n_images) == protocol
 
@@ -179,8 +184,12 @@ def test_folds_joined_have_the_mean_of_the_folds():
     captions = images.repeat_interleave(2, 0) + torch.randn(100, 4, generator=generator)
     parts = evaluate_protocol(
         lambda a, b: cosine_similarity(a.vectors, b.vectors),
-        Encoded(images), Encoded(captions), np.repeat(np.arange(50), 2), "1k-folds", fold_size=10,
-    )  # fmt: skip
+        Encoded(images),
+        Encoded(captions),
+        np.repeat(np.arange(50), 2),
+        "1k-folds",
+        fold_size=10,
+    )
     whole = reproduce.joined(parts).metrics()
     mean = mean_metrics(parts)
     assert whole["rsum"] == pytest.approx(mean["rsum"])

@@ -93,8 +93,11 @@ def test_a_student_copy_gives_nothing_away(file):
             assert "YOUR" in theirs["source"]
         links = re.findall(r"\]\(([^)#]+)[^)]*\)", theirs["source"])
         if theirs["cell_type"] == "markdown":
-            missing = [link for link in links if not (link.startswith("http") or
-                       (copy.parent / link).exists())]  # fmt: skip
+            missing = [
+                link
+                for link in links
+                if not (link.startswith("http") or (copy.parent / link).exists())
+            ]
             assert not missing, f"{id_of(theirs)} points at {missing}"
 
 
@@ -213,8 +216,10 @@ def test_two_at_once_give_the_same(course, handed_out, tmp_path):
     tiny.write(tmp_path / "cleo_tiny.ipynb", tiny.answered(right, half="half = abs"))
     graded = grading.grade(tmp_path, course, assignment=tiny.NAME, jobs=2)
     assert [(each.student, each.automatic) for each in graded] == [
-        ("ada", 5), ("bob", 5), ("cleo", 3),
-    ]  # fmt: skip
+        ("ada", 5),
+        ("bob", 5),
+        ("cleo", 3),
+    ]
 
 
 def test_grading_refuses(course, tmp_path):
@@ -222,6 +227,8 @@ def test_grading_refuses(course, tmp_path):
         grading.grade(tmp_path / "nowhere", course)
     with pytest.raises(DataError, match="is empty"):
         grading.grade(tmp_path, course)
+    with pytest.raises(DataError, match="--run-as nobody-here: this account cannot run"):
+        grading.grade(tmp_path, course, run_as="nobody-here")
     with pytest.raises(UnknownNameError, match="Did you mean 'tiny'"):
         grading.grade(tmp_path, course, assignment="tinny")
 
@@ -235,16 +242,22 @@ def test_without_nbgrader_the_message_says_how_to_get_it(course, monkeypatch):
 def test_who_handed_in_what(handed_out, tmp_path):
     copies = {"1_a": {"cells": []}, "1_a_more": {"cells": []}, tiny.NAME: handed_out}
     for name in (
-        "ada/1_a/1_a.ipynb", "bob_4711_assignsubmission_file_/1_a_more.ipynb", "cleo_1_a.ipynb",
+        "ada/1_a/1_a.ipynb",
+        "bob_4711_assignsubmission_file_/1_a_more.ipynb",
+        "cleo_1_a.ipynb",
         "Dan Dee-1_a_more-Copy1.ipynb",
-    ):  # fmt: skip
-        tiny.write(tmp_path / name, {"cells": [], "nbformat": 4, "nbformat_minor": 5,
-                                     "metadata": {}})  # fmt: skip
+    ):
+        tiny.write(
+            tmp_path / name, {"cells": [], "nbformat": 4, "nbformat_minor": 5, "metadata": {}}
+        )
     tiny.write(tmp_path / "eve" / "Untitled.ipynb", handed_out)
     assert [(one.student, one.assignment) for one in find(tmp_path, copies)] == [
-        ("Dan Dee", "1_a_more"), ("ada", "1_a"), ("bob", "1_a_more"), ("cleo", "1_a"),
+        ("Dan Dee", "1_a_more"),
+        ("ada", "1_a"),
+        ("bob", "1_a_more"),
+        ("cleo", "1_a"),
         ("eve", "tiny"),
-    ]  # fmt: skip
+    ]
 
 
 def test_every_file_and_folder_of_an_archive_gives_a_submission(handed_out, tmp_path):
@@ -277,8 +290,15 @@ def test_every_file_and_folder_of_an_archive_gives_a_submission(handed_out, tmp_
     assert {one.assignment for one in found.values()} == {tiny.NAME}
     with_notebook = {name for name, one in found.items() if one.notebook is not None}
     assert with_notebook == {
-        "Ann Fox", "Ben Elk", "Cay Ant", "Dee Owl", "Gus Dog", "elkben", "foxann", "hal"
-    }  # fmt: skip
+        "Ann Fox",
+        "Ben Elk",
+        "Cay Ant",
+        "Dee Owl",
+        "Gus Dog",
+        "elkben",
+        "foxann",
+        "hal",
+    }
     assert found["foxann"].remarks[0] == "handed in late"
     assert found["Eve Bat"].remarks == ["tiny.py is no notebook"]
     assert "cannot be read" in found["ida"].remarks[0]
@@ -384,8 +404,14 @@ def test_locked_cells_and_their_points_are_those_handed_out(handed_out):
 
 
 def test_of_copied_cells_the_last_counts_and_own_cells_stay(handed_out):
-    own = {"cell_type": "code", "metadata": {"nbgrader": {"grade_id": "mine"}}, "source": "1",
-           "outputs": [], "execution_count": 7, "id": "own"}  # fmt: skip
+    own = {
+        "cell_type": "code",
+        "metadata": {"nbgrader": {"grade_id": "mine"}},
+        "source": "1",
+        "outputs": [],
+        "execution_count": 7,
+        "id": "own",
+    }
     copied = {**handed_out, "cells": [handed_out["cells"][2], own, *handed_out["cells"]]}
     mended, remarks = mend(copied, handed_out)
     assert names(mended) == [None, None, *names(handed_out)] and remarks == []

@@ -27,9 +27,12 @@ def save(table, label, measured, extra=()):
             row["verdict"] = "baseline"
         elif difference is not None:
             row |= {
-                "against": next(iter(measured)), "difference": difference, "low": difference - 4,
-                "high": difference + 4, "verdict": "real" if abs(difference) > 4 else "noise",
-            }  # fmt: skip
+                "against": next(iter(measured)),
+                "difference": difference,
+                "low": difference - 4,
+                "high": difference + 4,
+                "verdict": "real" if abs(difference) > 4 else "noise",
+            }
         row |= {"seeds": 3 if method in measured else 0, "seconds": np.nan}
         rows.append(row)
     folder = figures_dir() / "reproduce"
@@ -50,9 +53,11 @@ def saved():
     save("rfe-10", "toy", {plain: (370, 2.5, None), f"{plain}-rerank": (340, np.nan, -30)})
     save("rfe-10", "flickr8k", {plain: (250, 1, None)})
     save(
-        "rfe-8", "mine", {"VSE++ [BMVC2018] [21]": (200, 1, None), "SCAN t-i AVG": (203, 2, 3)},
+        "rfe-8",
+        "mine",
+        {"VSE++ [BMVC2018] [21]": (200, 1, None), "SCAN t-i AVG": (203, 2, 3)},
         extra=["SCAN t-i AVG"],
-    )  # fmt: skip
+    )
 
 
 def widths(axes):
@@ -69,8 +74,9 @@ def test_bars_have_the_lengths_of_the_tables(saved):
     assert widths(printed) == [422.8, 423.9] and widths(measured) == [370, 340]
     assert words(printed) == ["422.8", "423.9"] and words(measured) == ["370.0 ± 2.5", "340.0"]
     assert [label.get_text() for label in printed.get_yticklabels()] == [
-        "avg-4-GRU-emb-avg", "avg-4-GRU-emb-avg-rerank †",
-    ]  # fmt: skip
+        "avg-4-GRU-emb-avg",
+        "avg-4-GRU-emb-avg-rerank †",
+    ]
     assert measured.get_title() == "MEASURED\nTOY NUMBERS from drawn scenes, 3 seeds"
     assert printed.get_title() == "PRINTED\nflickr30k, all"
     assert words(differences) == ["baseline", "-30.0 real"]
@@ -163,10 +169,13 @@ def test_seconds_have_their_own_columns():
     assert words(explorer.picture().axes[0])[0] == "0.847 ± 0.055"
     frame = pd.DataFrame(
         {
-            "method": ["VSE++"], "measured_train_s": [0.5], "sd_train_s": [0.01],
-            "measured_test_s": [2.0], "sd_test_s": [np.nan],
+            "method": ["VSE++"],
+            "measured_train_s": [0.5],
+            "sd_train_s": [0.01],
+            "measured_test_s": [2.0],
+            "sd_test_s": [np.nan],
         }
-    )  # fmt: skip
+    )
     (figures_dir() / "reproduce").mkdir(parents=True, exist_ok=True)
     frame.to_csv(figures_dir() / "reproduce" / "rfe-5-toy.csv", index=False)
     explorer = ablation_explorer("rfe-5")

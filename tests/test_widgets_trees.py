@@ -16,9 +16,14 @@ PHOTO = Image.new("RGB", (12, 8), "grey")
 NAMES = ("dog", "and", "cat", "run in", "ball", None, "water")
 RIGHT = np.array([1, 0, 0, 0, 1, 0, 0], bool)
 BARE = TreeItem(
-    PHOTO, r"A dog plays with a $\b$",
-    ReferralTree(("dog", None, None, "play with", "ball", None, None)), NAMES, NAMES, RIGHT, ~RIGHT,
-)  # fmt: skip
+    PHOTO,
+    r"A dog plays with a $\b$",
+    ReferralTree(("dog", None, None, "play with", "ball", None, None)),
+    NAMES,
+    NAMES,
+    RIGHT,
+    ~RIGHT,
+)
 FOUND = replace(
     BARE,
     caption=r"found $\b$ " + "and found again " * 20,

@@ -25,7 +25,7 @@ def main() -> None:
     started = time.perf_counter()
     print(
         "Training VSE++, RFE and SMFEA on 2,000 drawn scenes (toy numbers, not those of the "
-        "papers; SMFEA knows the true boxes of the things) …"
+        "papers; SMFEA sees the true boxes of the objects) …"
     )
     trained = {name: runs.run(name, "toy") for name in RECIPES}
     print(table(trained))
@@ -73,12 +73,17 @@ def draw(trained: dict[str, Run]) -> dict[str, figures.Figure]:
 def trees(smfea: Run) -> figures.Figure:
     """Predicted trees of a test scene and of its caption beside the referral tree."""
     report = smfea.report
-    caption = report.n_captions // 3  # nobody picked it
+    caption = report.n_captions // 3  # not hand-picked
     few = report.subset(report.image_of_caption[[caption]])
     nodes = inside.predict_nodes(smfea, few)
     item = few.captions.index(report.captions[caption])
     return plot_predicted(
-        open_image(few.image_files[0]), few.captions[item], nodes.referral[item],
-        nodes.names("image", item), nodes.names("caption", item),
-        nodes.right("image")[item], nodes.right("caption")[item], nodes.known[item],
-    )  # fmt: skip
+        open_image(few.image_files[0]),
+        few.captions[item],
+        nodes.referral[item],
+        nodes.names("image", item),
+        nodes.names("caption", item),
+        nodes.right("image")[item],
+        nodes.right("caption")[item],
+        nodes.known[item],
+    )

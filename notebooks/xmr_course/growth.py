@@ -1,9 +1,8 @@
 """From 100,000 captions to 100 million: sizes, index types, machines and hours, by arithmetic.
 
-Nothing in here was run at the sizes that it speaks of. Every number is a product of a few others:
-what a vector takes in bytes, and what a pair of vectors, a caption or a photo took in seconds where
-it was measured (`python -m bench 100k`, at 100,000 captions). Whoever plans a machine puts
-in their own rates.
+Nothing here was run at these sizes. Every number is a product of a few others: the bytes of a
+vector, and the seconds that a pair of vectors, a caption or a photo took where it was measured
+(`python -m bench 100k`, at 100,000 captions). To plan your own machine, use your own `Rates`.
 
 >>> hnsw_bytes(1_000_000, dims=1024) / 1e9
 4.352
@@ -85,7 +84,7 @@ def ivf_bytes(n: int, dims: int) -> int:
 
 
 def pq_bytes(n: int, code: int = 64) -> int:
-    """Product-quantised codes: `code` bytes a vector, one for each of so many pieces of it."""
+    """Product-quantised codes: `code` bytes per vector, one for each of its `code` pieces."""
     return n * code
 
 
@@ -95,7 +94,7 @@ def ivf_pq_bytes(n: int, dims: int, code: int = 64) -> int:
     Args:
         n: Vectors.
         dims: Numbers in a vector.
-        code: Bytes of a code, one for each of so many pieces of the vector.
+        code: Bytes of a code, one for each piece of the vector.
     """
     codebooks = vector_bytes(256, dims)  # 256 centroids of each piece, and d numbers in all pieces
     return pq_bytes(n, code) + 8 * n + vector_bytes(lists_for(n), dims) + codebooks
@@ -107,7 +106,7 @@ def diskann_memory_bytes(n: int, dims: int, codes: float = 0.125, cached: float 
 
 
 def diskann_disk_bytes(n: int, dims: int, links: int = 56, sector: int = 4096) -> int:
-    """DISKANN on disk: each vector with its links, and none across more sectors than it must.
+    """DISKANN on disk: each vector with its links, and none across more sectors than necessary.
 
     Args:
         n: Vectors.
@@ -122,7 +121,7 @@ def diskann_disk_bytes(n: int, dims: int, links: int = 56, sector: int = 4096) -
 
 
 def machines(n_bytes: float, ram: float = 64e9, usable: float = USABLE) -> int:
-    """How many machines hold so many bytes together, at least one.
+    """How many machines hold `n_bytes` together, at least one.
 
     Args:
         n_bytes: To be held in memory.
@@ -133,7 +132,7 @@ def machines(n_bytes: float, ram: float = 64e9, usable: float = USABLE) -> int:
 
 
 def recommended_index(n: int, dims: int, query_seconds: float, ram: float = 64e9) -> str:
-    """The simplest index that does: exact, then lists on one machine, then Milvus on its disks.
+    """The simplest index that is fast enough: exact, lists on one machine, or Milvus on disks.
 
     Exact search is always right, so it stays until a query takes longer than `PATIENCE`. Lists
     (IVF), or a graph (HNSW) of about the same size, find nearly all of it, while they fit in one
@@ -202,7 +201,7 @@ def evaluation_bytes(n_images: int, n_captions: int, dims: int, block: int = 500
 
 
 def encode_seconds(n: int, rate: float, workers: int = 1) -> float:
-    """Seconds until `workers`, cores or GPUs, that do `rate` a second each have encoded `n`."""
+    """Seconds that `workers` (cores or GPUs), at `rate` items per second each, need for `n`."""
     return n / (rate * workers)
 
 

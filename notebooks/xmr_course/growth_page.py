@@ -24,14 +24,20 @@ def table(
         workers: Cores or GPUs that encode.
     """
     gigabytes = {
-        "vectors, float32": "vectors_float32", "vectors, float16": "vectors_float16",
-        "vectors, int8": "vectors_int8", "codes of 64 bytes": "pq_codes",
-        "features of the images": "features", "regions of the images, float16": "regions",
-        "IVF, in memory": "ivf", "HNSW, in memory": "hnsw", "IVF-PQ, in memory": "ivf_pq",
-        "DISKANN, in memory": "diskann", "DISKANN, on disk": "diskann_disk",
+        "vectors, float32": "vectors_float32",
+        "vectors, float16": "vectors_float16",
+        "vectors, int8": "vectors_int8",
+        "codes of 64 bytes": "pq_codes",
+        "features of the images": "features",
+        "regions of the images, float16": "regions",
+        "IVF, in memory": "ivf",
+        "HNSW, in memory": "hnsw",
+        "IVF-PQ, in memory": "ivf_pq",
+        "DISKANN, in memory": "diskann",
+        "DISKANN, on disk": "diskann_disk",
         "evaluation, memory": "evaluation_memory",
         "re-ranking, memory": "reranking_memory",
-    }  # fmt: skip
+    }
     who = f"{workers} worker{'s' * (workers > 1)}"
     times = {
         "an exact search for one query": "exact_seconds",
@@ -113,9 +119,15 @@ def plot_memory(
         axes.axhline(ram / 1e9, color=BLACK, linewidth=1)
         axes.axhspan(growth.USABLE * ram / 1e9, ram / 1e9, color=GREY, alpha=0.25, linewidth=0)
         text = f"one machine's memory, {size(ram)}; grey: left free"
-        axes.text(0.01, ram / 1e9, text, va="bottom", fontsize=9,
-                  transform=axes.get_yaxis_transform())  # fmt: skip
-        axes.set(xscale="log", yscale="log", xlabel="captions", ylabel="GB in memory",
-                 title=f"Memory of an index, vectors of {d} numbers – {growth.NOTE}")  # fmt: skip
+        axes.text(
+            0.01, ram / 1e9, text, va="bottom", fontsize=9, transform=axes.get_yaxis_transform()
+        )
+        axes.set(
+            xscale="log",
+            yscale="log",
+            xlabel="captions",
+            ylabel="GB in memory",
+            title=f"Memory of an index, vectors of {d} numbers – {growth.NOTE}",
+        )
         axes.legend(fontsize=9, loc="lower right")
         return figure

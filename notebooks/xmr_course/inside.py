@@ -1,7 +1,7 @@
 """Looking inside SMFEA: predicted trees, how often they are right, and what decides a match.
 
-The referral trees come from the captions; the image's tree is judged by the tree of the caption
-that it is paired with. Nothing here takes part in training or in retrieval.
+The referral trees come from the captions; the image's tree is compared with the tree of the caption
+that it is paired with. Nothing here is used in training or retrieval.
 """
 
 from __future__ import annotations
@@ -31,9 +31,14 @@ from xmr_lib.runs import Run
 from xmr_lib.similarity import l2norm
 
 PLACES = (
-    "1 subject", "2 joins 1 and 3", "3 subject's second", "4 root", "5 object", "6 joins on",
+    "1 subject",
+    "2 joins 1 and 3",
+    "3 subject's second",
+    "4 root",
+    "5 object",
+    "6 joins on",
     "7 last",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -294,7 +299,7 @@ def agreement(run: Run, n: int = 256) -> pd.DataFrame:
 def best_and_worst(
     run: Retriever, baseline: Retriever, way: str = "t2i", n: int = 3
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Queries where a model helps most over a baseline, and those that it fails at most.
+    """Queries where a model gains most over a baseline, and its worst failures.
 
     Args:
         run: The model.
@@ -303,8 +308,8 @@ def best_and_worst(
         n: How many of each.
 
     Returns:
-        Positions of the best successes (the model puts a right answer first; the baseline ranks
-        it lowest first), and of the worst failures (the model's own worst ranks), each at most
+        Positions of the best successes (a right answer comes first; those that the baseline ranks
+        lowest come first), and of the worst failures (the model's own worst ranks), each at most
         `(n,)`.
 
     Raises:

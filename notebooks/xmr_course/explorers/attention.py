@@ -116,9 +116,14 @@ def plot_look(seen: Look, name: str, word: int | None = None, region: int | None
         region: Position of the region that is chosen.
     """
     return plot_explorer(
-        seen.image_file, seen.boxes, seen.words, seen.weights, word, region,
+        seen.image_file,
+        seen.boxes,
+        seen.words,
+        seen.weights,
+        word,
+        region,
         f"{name}, score {seen.score:.2f}",
-    )  # fmt: skip
+    )
 
 
 @dataclass(eq=False)

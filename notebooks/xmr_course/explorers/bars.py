@@ -216,18 +216,28 @@ def _draw_differences(axes: Axes, lines: pd.DataFrame) -> None:
         some = lines.where(chosen).assign(method=lines["method"])
         face = {} if colour != GREY else {"markerfacecolor": "white"}
         draw_intervals(
-            axes, some, "difference", some["low"], some["high"], color=colour, markersize=5,
-            linewidth=1.4, **face,
-        )  # fmt: skip
+            axes,
+            some,
+            "difference",
+            some["low"],
+            some["high"],
+            color=colour,
+            markersize=5,
+            linewidth=1.4,
+            **face,
+        )
         for place in np.flatnonzero(chosen):
             row = lines.iloc[place]
             text = f"{row['difference']:+.1f} {row['verdict']}"
             note(axes, text, (row["difference"], place), (0, 6), color=colour)
     there = lines["printed_difference"].notna() & lines["verdict"].isin(["real", "noise"])
     axes.plot(
-        lines["printed_difference"].where(there), range(len(lines)), "s", color=ORANGE,
+        lines["printed_difference"].where(there),
+        range(len(lines)),
+        "s",
+        color=ORANGE,
         markerfacecolor="white",
-    )  # fmt: skip
+    )
     axes.axvline(0, color=GREY, linewidth=0.8)
     axes.margins(x=0.2)
     others = sorted(set(lines["against"]) - {""})

@@ -145,9 +145,16 @@ def plot_batch(batch: CircleBatch, side: int = 0, anchor: int = 0) -> Picture:
         # A fixed layout: computing one would double the time of each turn.
         figure = Picture(figsize=(9.6, 6.4))
         grid = figure.add_gridspec(
-            2, 2, left=0.005, right=0.985, top=0.88, bottom=0.08, wspace=0.12, hspace=0.42,
+            2,
+            2,
+            left=0.005,
+            right=0.985,
+            top=0.88,
+            bottom=0.08,
+            wspace=0.12,
+            hspace=0.42,
             width_ratios=(1.25, 1),
-        )  # fmt: skip
+        )
         circle, table, bars = (figure.add_subplot(grid[at]) for at in (np.s_[:, 0], (0, 1), (1, 1)))
         _draw_circle(circle, batch, side, anchor)
         _draw_scores(table, batch)
@@ -185,26 +192,44 @@ def _draw_circle(axes: Axes, batch: CircleBatch, side: int, anchor: int) -> None
         for row, marker in enumerate("so"):
             chosen = (row, pair) == (side, anchor)
             axes.plot(
-                ends[row].real, ends[row].imag, marker, color=colour, markersize=15,
-                markeredgecolor=BLACK if chosen else "white", markeredgewidth=2.4 if chosen else 1,
+                ends[row].real,
+                ends[row].imag,
+                marker,
+                color=colour,
+                markersize=15,
+                markeredgecolor=BLACK if chosen else "white",
+                markeredgewidth=2.4 if chosen else 1,
                 zorder=8 if chosen else 4,
-            )  # fmt: skip
+            )
             axes.text(
-                ends[row].real, ends[row].imag, str(pair + 1), color="white", ha="center",
-                va="center", fontsize=8.5, fontweight="bold", zorder=9 if chosen else 5,
-            )  # fmt: skip
+                ends[row].real,
+                ends[row].imag,
+                str(pair + 1),
+                color="white",
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                fontweight="bold",
+                zorder=9 if chosen else 5,
+            )
             if abs(pull[row, pair]) > 1e-6:
                 start = (1.17, 0.79)[row] * ends[row]  # outside, inside
                 end = start * np.exp(1j * 0.28 * np.clip(pull[row, pair], -1.5, 1.5))
                 axes.annotate(
-                    "", (end.real, end.imag), (start.real, start.imag),
+                    "",
+                    (end.real, end.imag),
+                    (start.real, start.imag),
                     arrowprops={"arrowstyle": "->", "color": colour, "lw": 1.8},
-                )  # fmt: skip
+                )
     other = places[1 - side, batch.hardest()[side, anchor]]
     own = places[side, anchor]
     axes.plot(
-        [own.real, other.real], [own.imag, other.imag], ":", color=VERMILION, linewidth=2.2,
-    )  # fmt: skip
+        [own.real, other.real],
+        [own.imag, other.imag],
+        ":",
+        color=VERMILION,
+        linewidth=2.2,
+    )
     axes.set(xlim=(-1.45, 1.45), ylim=(-1.45, 1.45), aspect="equal")
     axes.set_title(f"■ images, ● captions, → pull of the loss ({batch.negatives})", fontsize=9.5)
     axes.axis("off")
@@ -216,14 +241,26 @@ def _draw_danger(axes: Axes, batch: CircleBatch, side: int, anchor: int) -> None
     reach = float(np.rad2deg(np.arccos(np.clip(own - batch.margin, -1, 1))))
     middle, across = batch.angles[side, anchor], 2 * _RADII[1 - side]
     axes.add_patch(
-        Arc((0, 0), across, across, theta1=middle - reach, theta2=middle + reach,
-            color=VERMILION, linewidth=9, alpha=0.25)
-    )  # fmt: skip
+        Arc(
+            (0, 0),
+            across,
+            across,
+            theta1=middle - reach,
+            theta2=middle + reach,
+            color=VERMILION,
+            linewidth=9,
+            alpha=0.25,
+        )
+    )
     mine, theirs = list(SIDES.values())[:: 1 if side == 0 else -1]
     axes.text(
-        0, -1.42, f"in the broad arc a wrong {theirs} makes loss for the framed {mine}",
-        ha="center", fontsize=8.5, color=VERMILION,
-    )  # fmt: skip
+        0,
+        -1.42,
+        f"in the broad arc a wrong {theirs} makes loss for the framed {mine}",
+        ha="center",
+        fontsize=8.5,
+        color=VERMILION,
+    )
 
 
 def _draw_scores(axes: Axes, batch: CircleBatch) -> None:
@@ -245,16 +282,25 @@ def _draw_losses(axes: Axes, batch: CircleBatch) -> None:
     bound = plateau(len(batch), batch.margin)
     sums = {kind: batch.loss(kind) for kind in get_args(Negatives)}
     axes.bar(
-        places, every, 0.8, color=ORANGE, alpha=0.55, hatch="///", edgecolor="white",
+        places,
+        every,
+        0.8,
+        color=ORANGE,
+        alpha=0.55,
+        hatch="///",
+        edgecolor="white",
         label=f"all negatives: {sums['all']:.2f} together",
-    )  # fmt: skip
+    )
     axes.bar(
         places, hardest, 0.42, color=VERMILION, label=f"hardest: {sums['hardest']:.2f} together"
     )
     axes.axhline(
-        batch.margin, color=GREY, linestyle="--", linewidth=1.2,
+        batch.margin,
+        color=GREY,
+        linestyle="--",
+        linewidth=1.2,
         label=f"margin: if all collapses, 2·B·margin = {bound:.2f} together",
-    )  # fmt: skip
+    )
     names = [f"{sign}{n + 1}" for sign in SIDES.values() for n in range(len(batch))]
     axes.set_xticks(places, names, fontsize=8.5)
     axes.set(xlabel="anchor", ylabel="hinges", ylim=(0, 1.45 * max(every.max(), batch.margin, 0.1)))

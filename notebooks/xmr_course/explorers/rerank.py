@@ -177,9 +177,11 @@ class RerankExplorer(Explorer):
         self.k2 = widgets.IntSlider(k2, min=1, max=k1 + 1, description="k2", **lazy)
         self.lam = widgets.FloatSlider(begin.lam, min=0, max=1, step=0.05, description="λ", **lazy)
         self.side = widgets.ToggleButtons(
-            options=get_args(Queries), value=self.queries, description="queries",
+            options=get_args(Queries),
+            value=self.queries,
+            description="queries",
             style={"button_width": "6em"},
-        )  # fmt: skip
+        )
         self.number = widgets.BoundedIntText(
             self.query + 1, min=1, max=self._n_queries(), description="query"
         )

@@ -133,9 +133,14 @@ def _draw_answers(figure: SubFigure, item: TreeItem) -> None:
             (0.2, item.contributions.caption_nodes, ORANGE, "///", "sentence's tree"),
         ):
             left.bar(
-                places + shift, values, 0.38, color=colour, hatch=hatch, edgecolor="white",
+                places + shift,
+                values,
+                0.38,
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
                 label=label,
-            )  # fmt: skip
+            )
         left.axhline(0, color=GREY, linewidth=0.8)
         left.set(xlabel="node", ylabel="share of the cosine", title="what the nodes add")
         left.set_xticks(places, [str(place + 1) for place in places])
@@ -149,9 +154,13 @@ def _draw_answers(figure: SubFigure, item: TreeItem) -> None:
             sign, colour = (RIGHT, GREEN) if correct else (WRONG, VERMILION)
             right.text(0, top, f"{rank} {sign}", color=colour, va="top")
             right.text(
-                0.07, top, _wrapped(sentence, 66, lines=2), va="top", fontsize=8,
+                0.07,
+                top,
+                _wrapped(sentence, 66, lines=2),
+                va="top",
+                fontsize=8,
                 parse_math=False,
-            )  # fmt: skip
+            )
     if item.top3_images:
         right.text(0, 0.38, "found for\nthe sentence", weight="bold", va="top")
         for rank, (picture, correct) in enumerate(item.top3_images[:3], start=1):

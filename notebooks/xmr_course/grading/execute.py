@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from xmr_course.grading.course import Notebook
+from xmr_lib.errors import DataError
 
 STARTING = 120  # seconds for the start of Python and of the kernel
 
@@ -62,6 +63,24 @@ def execute(notebook: Notebook, settings: dict[str, Any], run_as: str | None = N
     if [c["source"] for c in executed["cells"]] != [c["source"] for c in notebook["cells"]]:
         raise RuntimeError("the cells were changed while they ran")
     return executed
+
+
+def require_account(run_as: str | None) -> None:
+    """Checks that an account can run this Python, before anything is graded.
+
+    Raises:
+        DataError: It cannot; the message says why.
+    """
+    if run_as is None:
+        return
+    try:
+        account = {"user": run_as, "group": _group_of(run_as), "extra_groups": []}
+        subprocess.run([sys.executable, "-c", ""], check=True, cwd="/", **account)
+    except (ImportError, KeyError, OSError, subprocess.CalledProcessError) as error:
+        raise DataError(
+            f"--run-as {run_as}: this account cannot run {sys.executable} ({error}). It must exist, "
+            "you must be root, and Python must lie where everybody may read it."
+        ) from error
 
 
 def _group_of(user: str) -> int:

@@ -29,7 +29,7 @@ from xmr_course.grading.course import (
     student_copies,
     unmarked,
 )
-from xmr_course.grading.execute import execute
+from xmr_course.grading.execute import execute, require_account
 from xmr_course.grading.feedback import page
 from xmr_course.grading.submissions import Submission, find, mend
 from xmr_lib.errors import UnknownNameError
@@ -101,7 +101,8 @@ def grade(
         One entry per submission, by student and assignment.
 
     Raises:
-        DataError: The folder is missing or empty, or the course has no assignment.
+        DataError: The folder is missing or empty, the course has no assignment, or `run_as` cannot
+            run Python.
         MissingDependencyError: nbgrader is not installed.
         UnknownNameError: There is no such assignment.
     """
@@ -112,6 +113,7 @@ def grade(
     config = settings(course).Execute
     if timeout is not None:
         config.timeout = timeout
+    require_account(run_as)
     sources = {name: read(source_of(course, name)) for name in known}
     chosen = find(Path(folder), sources, assignment)
     handed_out = student_copies(course, {one.assignment for one in chosen} - {""})

@@ -1,10 +1,9 @@
 """How much data is enough: the same recipe on more and more of the training images.
 
-Every size is judged by the same test images, and the smaller sets lie within the larger ones, so
-that a curve shows what the next photographs bring and not which ones they were. Small sets get
-more epochs: with the usual number of them they would stop after a few updates, with hardest
-negatives even before they have left the plateau, and a curve would show how little was trained
-rather than how little was known.
+Every size is tested on the same images, and smaller sets are subsets of the larger ones, so that
+a curve shows the effect of more photographs and not of other ones. Small sets get more epochs: with
+the usual number they would stop after a few updates, with hardest negatives even before they have
+left the plateau, and the curve would show too little training instead of too little data.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from pathlib import Path
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from tqdm.auto import tqdm
 
 from xmr_lib import evaluation, recipes, runs, trainer, training
@@ -105,7 +105,7 @@ def measure(
     updates: int = 1500,
     **overrides,
 ) -> pd.DataFrame:
-    """Trains a recipe on several numbers of images; what was trained before is found again.
+    """Trains a recipe on several numbers of images; finished runs are reused.
 
     Args:
         recipe: Its name.
@@ -122,7 +122,7 @@ def measure(
 
     Returns:
         A row for each recipe, size and seed: "method", "n_images", "n_captions", "seed",
-        "epochs", the six recalls, "rsum", and "chance", what a blind guess would have as rsum. Its
+        "epochs", the six recalls, "rsum", and "chance", the rsum of a blind guess. Its
         `attrs` hold a "label" for files and a "title" for pictures.
 
     Raises:
@@ -134,9 +134,12 @@ def measure(
     plain = recipes.get(recipe, scale, **overrides)
     if features is None:
         features = features_of(
-            data, source if isinstance(source, DataSource) else None,
-            of_regions=plain.of_regions, backbone=backbone, kind=regions,
-        )  # fmt: skip
+            data,
+            source if isinstance(source, DataSource) else None,
+            of_regions=plain.of_regions,
+            backbone=backbone,
+            kind=regions,
+        )
     pooled = _pooled(data, features, backbone) if baseline else None
     n_train = training.three_parts(data)[0].n_images
     rows = []
@@ -150,10 +153,14 @@ def measure(
             # small sets sit on the plateau for many short epochs: the curve shows what it costs
             warnings.filterwarnings("ignore", message="Epoch .* sits on the plateau")
             found = runs.run(
-                recipe, some, scale=scale, seed=seed, features=features,
+                recipe,
+                some,
+                scale=scale,
+                seed=seed,
+                features=features,
                 root=runs_dir() / "learning-curves",
                 **{"lr_drop_every": drop, **overrides, "epochs": epochs},
-            )  # fmt: skip
+            )
         shared = {
             "n_images": size,
             "n_captions": learn.n_captions,
@@ -173,8 +180,7 @@ def measure(
 def chance(report: CaptionedImages) -> float:
     """Expected rsum of a blind guess: the six recalls of random scores, added up.
 
-    An image has several right captions: it is missed at K when all of them stand behind the
-    first K places.
+    An image has several right captions: it is missed at K when all of them rank below K.
     """
     n_captions, right = report.n_captions, np.bincount(report.image_of_caption)
     total = 0.0
@@ -213,7 +219,7 @@ def _ridge(learn: CaptionedImages, report: CaptionedImages, features: Features) 
 
 
 def advice(frame: pd.DataFrame, method: str | None = None) -> list[str]:
-    """What a curve says to somebody who wonders whether to collect more photographs.
+    """What a curve says about collecting more photographs.
 
     Args:
         frame: As `measure` returns it.
@@ -260,17 +266,12 @@ def plot(frame: pd.DataFrame, title: str | None = None) -> Picture:
     with mpl.rc_context(style()):
         figure = Picture(figsize=(7.5, 4.4), layout="constrained")
         axes = figure.subplots()
-        styles = zip(("o", "s", "^", "D", "v"), ("-", "--", "-.", ":", "-"), strict=True)
-        for (method, rows), colour, (marker, line) in zip(
-            frame.groupby("method", sort=False), PALETTE, styles, strict=False
-        ):
-            mean = rows.groupby("n_images")["rsum"].mean()
-            axes.plot(mean.index, mean, line, marker=marker, color=colour, label=method)
-            axes.plot(rows["n_images"], rows["rsum"], ".", color=colour, alpha=0.6, zorder=3)
-        axes.plot(
-            frame["n_images"].sort_values(), frame["chance"], ":", color=GREY,
-            label="blind guess",
-        )  # fmt: skip
+        look = {"x": "n_images", "y": "rsum", "hue": "method", "style": "method", "ax": axes}
+        look |= {"palette": PALETTE[: frame["method"].nunique()]}
+        sns.lineplot(frame, markers=True, errorbar=None, **look)
+        sns.scatterplot(frame, s=18, alpha=0.6, legend=False, **look)
+        blind = frame.sort_values("n_images")
+        axes.plot(blind["n_images"], blind["chance"], ":", color=GREY, label="blind guess")
         sizes = sorted(set(frame["n_images"]))
         axes.set(
             xscale="log", xlabel="training images (log scale)", ylabel="rsum on the test images"
@@ -278,7 +279,7 @@ def plot(frame: pd.DataFrame, title: str | None = None) -> Picture:
         axes.set_xticks(sizes, [f"{size:,}" for size in sizes], minor=False)
         axes.minorticks_off()
         axes.set_ylim(bottom=0)
-        axes.legend()
+        axes.legend(title=None)
         if title:
-            axes.set_title(title)
+            axes.set_title(title, parse_math=False)
         return figure

@@ -36,9 +36,12 @@ class KnownFeatures:
         """Regions, or pooled features."""
         if of_regions not in self.found:
             self.found[of_regions] = features_of(
-                self.data, self.source, of_regions=of_regions, backbone=self.backbone,
+                self.data,
+                self.source,
+                of_regions=of_regions,
+                backbone=self.backbone,
                 kind=self.regions,
-            )  # fmt: skip
+            )
         return self.found[of_regions]
 
 
@@ -67,9 +70,13 @@ class TrainedRows:
         if (name, seed) not in self.runs:
             recipe = self._recipe(name)
             self.runs[name, seed] = runs.run(
-                recipe, self.source, seed=seed, root=self.root, regions=self.features.regions,
+                recipe,
+                self.source,
+                seed=seed,
+                root=self.root,
+                regions=self.features.regions,
                 features=self.features.get(recipe.of_regions),
-            )  # fmt: skip
+            )
         return self.runs[name, seed]
 
     def _recipe(self, name: str) -> Recipe:
