@@ -78,8 +78,8 @@ def require_account(run_as: str | None) -> None:
         subprocess.run([sys.executable, "-c", ""], check=True, cwd="/", **account)
     except (ImportError, KeyError, OSError, subprocess.CalledProcessError) as error:
         raise DataError(
-            f"--run-as {run_as}: this account cannot run {sys.executable} ({error}). It must exist, "
-            "you must be root, and Python must lie where everybody may read it."
+            f"--run-as {run_as}: this account cannot run {sys.executable} ({error}). "
+            "It must exist, you must be root, and everybody must be allowed to read Python."
         ) from error
 
 
