@@ -54,7 +54,7 @@ _BEFORE: dict[str, Any] = {
     "word_dropout": 0.0,
     "shared_trees": False,
     "tree_rank_weight": 0.0,
-    "part_negatives": "hardest",
+    "concept_negatives": "hardest",
     "centred_concepts": False,
 }
 
@@ -174,7 +174,7 @@ _SMFEA: dict[str, dict[str, Any]] = {
     # sentence's concepts from the image's; fused .85 : .15.
     "CVSE": _NO_TREES
     | {"betas": (0.85, 0.0, 0.15), "rank_weights": (3.0, 5.0, 1.0), "concept_kl_weight": 2.0}
-    | {"part_negatives": "hardest"},
+    | {"concept_negatives": "hardest"},
 }
 _RFE_GRAMMAR = re.compile(
     r"avg-(?P<avg>[1-4]+)(?:-max-(?P<max>[1-4]+))?-(?P<rnn>BiGRU|GRU)(?:-emb-(?P<emb>avg|max))?"

@@ -58,9 +58,9 @@ class SmfeaConfig(ModelConfig):
     ce_weight: Weight = 1.0  # of the nodes' cross-entropy in eq. 20
     kl_weight: Weight = 1.0  # of the divergence between the two trees in eq. 20
     node_reduction: Literal["mean", "sum"] = "mean"  # of both losses, over a batch's pairs
-    rank_weights: tuple[float, float, float] = (1.0, 1.0, 0.01)  # of fused, instance, concepts
-    tree_rank_weight: Weight = 0.02  # of trees alone; without its beta no part has a loss
-    part_negatives: Negatives = "all"  # in the ranking losses of trees and of concepts alone
+    rank_weights: tuple[float, float, float] = (1.0, 1.0, 0.002)  # of fused, instance, concepts
+    tree_rank_weight: Weight = 0.3  # of trees alone; without its beta no part has a loss
+    concept_negatives: Negatives = "all"  # of concepts alone; the hardest make them collapse
     # Concepts (SMFEA §3.2.3, CVSE)
     centred_concepts: bool = True  # the concepts' mean is taken off, see `consensus.centred`
     n_concepts: Several = 300  # the most frequent nouns, adjectives and verbs, 7:2:1
@@ -307,11 +307,17 @@ class StructuredModel(RetrievalModel):
         fused, instance, concepts = config.rank_weights
         loss = fused * (parts["L_img"] + parts["L_sent"])
         d, t, c = config.betas
-        of_parts = "all" if negatives == "all" else config.part_negatives
+        of_concepts = "all" if negatives == "all" else config.concept_negatives
         for name, weight, one, other, which in (
             ("L_instance", d and instance, image.instance, caption.instance, negatives),
-            ("L_tree", t and config.tree_rank_weight, image.embedding, caption.embedding, of_parts),
-            ("L_consensus", c and concepts, image.concepts, caption.concepts, of_parts),
+            (
+                "L_tree",
+                t and config.tree_rank_weight,
+                image.embedding,
+                caption.embedding,
+                negatives,
+            ),
+            ("L_consensus", c and concepts, image.concepts, caption.concepts, of_concepts),
         ):
             if weight:
                 parts[name] = sum(rank(one, other, which).values())
