@@ -62,7 +62,7 @@ class Place:
         return self.extract(captioned.load(self.table(**options)))
 
     def extract(self, data, net=None, **options):
-        return extract(data, net or samples.tiny(), workers=0, cache=self.cache, **options)
+        return extract(data, net or samples.tiny(), cache=self.cache, **options)
 
 
 @dataclass

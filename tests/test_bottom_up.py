@@ -44,7 +44,7 @@ def test_values_by_hand(tmp_path):
     boxes = [[0, 0, 200, 100], [50, 25, 100, 75], [-8, 90, 300, 100]]
     file.write_text(line("7", boxes, [[1, 2], [3, 4], [5, 6]]), encoding="utf-8")
     found = bottom_up.read(file, cache=tmp_path)
-    assert found.array[:].tolist() == [[[1, 2], [3, 4], [5, 6]]] and found.dim == 2
+    assert found.array[:].tolist() == [[[1, 2], [3, 4], [5, 6]]] and found.stage_dims == (2,)
     shares = [[[0, 0, 1, 1], [0.25, 0.25, 0.5, 0.75], [0, 0.9, 1, 1]]]  # the last was cut off
     np.testing.assert_allclose(found.boxes, shares, atol=1e-7)
     assert found.counts.dtype == np.int64 and found.counts.tolist() == [3]

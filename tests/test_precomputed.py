@@ -38,7 +38,11 @@ def test_both_forms_give_the_same(tmp_path, fivefold):
     assert data.captions_of(4) == tuple(f"caption {n} of dev 0" for n in range(5))
     assert data.captions_of(8)[4] == "caption 4 of test 2"
     assert data.image_files[5] == folder / "dev-1"
-    assert regions.array.shape == (9, *SHAPE) and len(regions.array) == 9 and regions.dim == 4
+    assert (
+        regions.array.shape == (9, *SHAPE)
+        and len(regions.array) == 9
+        and regions.stage_dims == (4,)
+    )
     assert regions.counts.dtype == np.int64 and regions.counts.tolist() == [3] * 9
     assert regions.boxes is None and regions.boxes_of(data) is None
     for split, each in zip(("train", "val", "test"), expected, strict=True):

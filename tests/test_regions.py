@@ -197,7 +197,7 @@ def test_boxes_outside_or_without_extent_still_give_a_pixel():
 
 def test_grids_are_the_cells_of_c4(data, tmp_path):
     net = tiny()
-    found = regions.extract(data, net, batch_size=2, workers=0, cache=tmp_path)
+    found = regions.extract(data, net, cache=tmp_path)
     look = images.eval_transform("rfe", net.image_size, net.mean, net.std)
     with torch.inference_mode():
         c4 = torch.cat([net(look(images.open_image(f))[None])[3] for f in data.image_files])
@@ -205,14 +205,13 @@ def test_grids_are_the_cells_of_c4(data, tmp_path):
     np.testing.assert_allclose(found.array[:, 0], c4[:, :, 0, 0], atol=1e-5)
     assert (found.kind, found.backbone, found.transform) == ("grid", "tiny", "rfe")
     assert found.counts.dtype == np.int64 and found.counts.tolist() == [1] * 5
-    assert found.dim == 5
     np.testing.assert_allclose(found.boxes[:, 0], [[3 / 46, 3 / 46, 43 / 46, 43 / 46]] * 5)
 
 
 def test_grids_know_each_image_s_own_boxes(tmp_path):
     wide, tall = square((90, 30), (45, 15)), square((30, 90), (15, 45))
     data = write_table(tmp_path / "photos", {"wide.png": wide, "tall.png": tall})
-    found = regions.extract(data, averages(), transform="vsepp", workers=0, cache=tmp_path)
+    found = regions.extract(data, averages(), transform="vsepp", cache=tmp_path)
     assert found.array.shape == (2, 25, 3)
     # 46 pixels a third of the way: 138 wide, of which 49 … 89 are seen, in cells of 8.
     np.testing.assert_allclose(found.boxes[0, 0], [49 / 138, 3 / 46, 57 / 138, 11 / 46], rtol=1e-6)
@@ -222,8 +221,8 @@ def test_grids_know_each_image_s_own_boxes(tmp_path):
 
 def test_joined_cells_are_averages(data, tmp_path):
     net = averages(32)
-    every = regions.extract(data, net, workers=0, cache=tmp_path)
-    joined = regions.extract(data, net, cells=2, workers=0, cache=tmp_path)
+    every = regions.extract(data, net, cache=tmp_path)
+    joined = regions.extract(data, net, cells=2, cache=tmp_path)
     assert every.array.shape == (5, 16, 3) and joined.array.shape == (5, 4, 3)
     corner = every.array[:, [0, 1, 4, 5]].mean(1)
     np.testing.assert_allclose(joined.array[:, 0], corner, atol=1e-6)
@@ -244,7 +243,7 @@ def test_efficientnet_has_49_cells(tmp_path):
 def test_a_single_picture_gives_the_same_grid(data, tmp_path):
     net = tiny()
     for transform in images.KINDS:
-        found = regions.extract(data, net, transform=transform, workers=0, cache=tmp_path)
+        found = regions.extract(data, net, transform=transform, cache=tmp_path)
         for row in (0, 4):
             values, boxes = regions.of_picture(
                 data.image_files[row], net, "grid", transform=transform
@@ -253,22 +252,13 @@ def test_a_single_picture_gives_the_same_grid(data, tmp_path):
             np.testing.assert_allclose(boxes, found.boxes[row], atol=1e-6)
 
 
-def test_half_precision_and_workers(data, tmp_path):
-    net = averages()
-    exact = regions.extract(data, net, batch_size=2, workers=0, cache=tmp_path)
-    half = regions.extract(data, net, dtype="float16", batch_size=2, workers=1, cache=tmp_path)
-    assert half.array.dtype == np.float16 and half.key != exact.key
-    np.testing.assert_allclose(half.array, exact.array, atol=1e-3)
-    np.testing.assert_allclose(half.boxes, exact.boxes, atol=5e-4)
-
-
 # ---- toy scenes ------------------------------------------------------------------------------
 
 
 def test_toy_scenes_have_a_region_per_thing_and_the_whole_picture(drawn, tmp_path):
     data, folder = drawn
     net = load_backbone("toy")
-    found = regions.extract(data, net, workers=0, batch_size=12, cache=tmp_path)
+    found = regions.extract(data, net, cache=tmp_path)
     scenes = toy.scenes(folder)
     assert (found.kind, found.transform) == ("boxes", "whole")
     assert found.counts.tolist() == [len(scene.things) + 1 for scene in scenes]
@@ -286,14 +276,14 @@ def test_toy_scenes_have_a_region_per_thing_and_the_whole_picture(drawn, tmp_pat
         assert found.boxes[row, count - 1].tolist() == [0, 0, 1, 1]
         assert (found.array[row, count:] == 0).all() and (found.boxes[row, count:] == 0).all()
         assert (np.abs(found.array[row, :count]).sum(1) > 0).all()
-    whole = features.extract(data, net, transform="whole", workers=0, cache=tmp_path).array
+    whole = features.extract(data, net, transform="whole", cache=tmp_path).array
     last = found.array[np.arange(8), found.counts - 1]
     np.testing.assert_allclose(last, whole[:, : sum(net.stage_dims)], atol=1e-4)
 
 
 def test_a_thing_s_region_is_its_pixels_exactly(drawn, tmp_path):
     data, folder = drawn
-    found = regions.extract(data, averages(128), workers=0, cache=tmp_path)
+    found = regions.extract(data, averages(128), cache=tmp_path)
     for row, scene in enumerate(toy.scenes(folder)):
         pixels = np.asarray(images.open_image(data.image_files[row]), np.float64) / 255
         for place, thing in enumerate(scene.things):
@@ -306,9 +296,9 @@ def test_a_thing_s_region_is_its_pixels_exactly(drawn, tmp_path):
 
 def test_parts_of_toy_scenes_find_their_boxes_by_name(drawn, tmp_path):
     data, folder = drawn
-    found = regions.extract(data, averages(), workers=0, cache=tmp_path)
+    found = regions.extract(data, averages(), cache=tmp_path)
     test = data.split("test")
-    alone = regions.extract(test.as_whole(), averages(), workers=0, cache=tmp_path)
+    alone = regions.extract(test.as_whole(), averages(), cache=tmp_path)
     width = alone.array.shape[1]
     np.testing.assert_allclose(alone.array, found.of(test)[:, :width], atol=1e-6)
     np.testing.assert_array_equal(alone.boxes, found.boxes_of(test)[:, :width])
@@ -321,7 +311,7 @@ def test_parts_of_toy_scenes_find_their_boxes_by_name(drawn, tmp_path):
 
 
 def test_toy_scenes_as_grid(drawn, tmp_path):
-    found = regions.extract(drawn[0], kind="grid", cells=4, workers=0, cache=tmp_path)
+    found = regions.extract(drawn[0], kind="grid", cells=4, cache=tmp_path)
     assert found.array.shape == (8, 16, 160)
     assert found.boxes[3, 5].tolist() == [0.25, 0.25, 0.5, 0.5]
 
@@ -337,9 +327,9 @@ def test_without_a_boxes_file(data, drawn, tmp_path):
 
 
 def test_nothing_is_computed_twice(data, tmp_path, computed):
-    first = regions.extract(data, averages(), workers=0, cache=tmp_path)
+    first = regions.extract(data, averages(), cache=tmp_path)
     assert len(computed) == 5
-    again = regions.extract(data, averages(), workers=0, cache=tmp_path)
+    again = regions.extract(data, averages(), cache=tmp_path)
     assert len(computed) == 5 and (again.key, again.folder) == (first.key, first.folder)
     np.testing.assert_array_equal(again.array, first.array)
     assert first.folder.parent == tmp_path / "regions"
@@ -348,7 +338,7 @@ def test_nothing_is_computed_twice(data, tmp_path, computed):
 
 def test_everything_that_matters_changes_the_key(data, tmp_path, computed):
     def key(net, **options):
-        return regions.extract(data, net, workers=0, cache=tmp_path, **options).key
+        return regions.extract(data, net, cache=tmp_path, **options).key
 
     other = averages()
     with torch.no_grad():
@@ -359,34 +349,33 @@ def test_everything_that_matters_changes_the_key(data, tmp_path, computed):
         key(averages(), cells=2),
         key(averages(), cells=5),
         key(averages(), transform="whole"),
-        key(averages(), dtype="float16"),
         key(other),
     }
-    assert len(keys) == 6 and len(computed) == 30  # none took rows of another
+    assert len(keys) == 5 and len(computed) == 25  # none took rows of another
 
 
 def test_only_what_is_missing_or_new_is_computed(data, tmp_path, computed):
     good = data.image_files[2].read_bytes()
     data.image_files[2].write_bytes(good[:100])
     with pytest.raises(DataError, match=r"1 of 5 images cannot be used:\n.*photo2\.jpg"):
-        regions.extract(data, averages(), workers=0, cache=tmp_path)
+        regions.extract(data, averages(), cache=tmp_path)
     data.image_files[2].write_bytes(good)
     computed.clear()
-    found = regions.extract(data, averages(), workers=0, cache=tmp_path)
+    found = regions.extract(data, averages(), cache=tmp_path)
     assert computed == ["photo2.jpg"]
-    fresh = regions.extract(data, averages(), workers=0, cache=tmp_path / "fresh")
+    fresh = regions.extract(data, averages(), cache=tmp_path / "fresh")
     np.testing.assert_allclose(found.array, fresh.array, atol=1e-6)
 
 
 def test_a_moved_box_is_described_anew(tmp_path, computed):
     data = captioned.load(toy.draw(n_train=2, n_val=1, n_test=1, folder=tmp_path / "scenes"))
-    before = regions.extract(data, averages(), workers=0, cache=tmp_path)
+    before = regions.extract(data, averages(), cache=tmp_path)
     computed.clear()
     file = tmp_path / "scenes" / "boxes.json"
     truth = json.loads(file.read_text("utf-8"))
     truth[data.image_files[1].name][0] = [0, 0, 32, 64]
     file.write_text(json.dumps(truth), encoding="utf-8")
-    after = regions.extract(data, averages(), workers=0, cache=tmp_path)
+    after = regions.extract(data, averages(), cache=tmp_path)
     assert computed == [data.image_files[1].name] and after.key != before.key
     assert after.boxes[1, 0].tolist() == [0, 0, 0.25, 0.5]
     np.testing.assert_array_equal(after.array[[0, 2, 3]], before.array[[0, 2, 3]])
@@ -397,7 +386,7 @@ def test_broken_regions_are_not_kept(data, tmp_path):
     with torch.no_grad():
         net.net.scale.fill_(torch.nan)
     with pytest.raises(DataError, match=r"NaN or infinity for .*photo0\.jpg"):
-        regions.extract(data, net, workers=0, cache=tmp_path)
+        regions.extract(data, net, cache=tmp_path)
     assert not list(tmp_path.rglob("*.safetensors"))
 
 
@@ -408,8 +397,6 @@ def test_names_and_options_that_do_not_exist(data, tmp_path):
         regions.extract(data, "vgg19", cache=tmp_path)
     with pytest.raises(UnknownNameError, match="image transform"):
         regions.extract(data, tiny(), transform="scan", cache=tmp_path)
-    with pytest.raises(UnknownNameError, match="feature type"):
-        regions.extract(data, tiny(), dtype="float64", cache=tmp_path)
     with pytest.raises(DataError, match="leave them out for 'boxes'"):
         regions.extract(data, tiny(), "boxes", cells=2, cache=tmp_path)
     with pytest.raises(DataError, match="leave them out for 'detector'"):
@@ -425,7 +412,7 @@ def test_names_and_options_that_do_not_exist(data, tmp_path):
 def weights(tmp_path_factory):
     """A hub cache with the weights of a detector that has learned nothing."""
     torch.manual_seed(0)
-    net = models.get_model(detectors.NAMES[0], weights=None, weights_backbone=None)
+    net = models.get_model(detectors.NAME, weights=None, weights_backbone=None)
     with torch.no_grad():  # otherwise all scores are about equal
         net.roi_heads.box_predictor.cls_score.weight *= 30
         net.roi_heads.box_predictor.bbox_pred.weight *= 30
@@ -439,7 +426,7 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def hub(weights, monkeypatch):
     monkeypatch.setattr(torch.hub, "_hub_dir", str(weights.parent.parent))
-    monkeypatch.setattr(detectors, "_weights_url", lambda _: f"http://127.0.0.1:9/{weights.name}")
+    monkeypatch.setattr(detectors, "_weights_url", lambda: f"http://127.0.0.1:9/{weights.name}")
 
 
 def test_detected_boxes_are_described_like_known_ones(tmp_path, hub, monkeypatch):
@@ -449,15 +436,15 @@ def test_detected_boxes_are_described_like_known_ones(tmp_path, hub, monkeypatch
     monkeypatch.setattr(
         detectors.Detector, "_best", lambda *args: looked.append(1) or original(*args)
     )
-    options = {"n_boxes": 4, "workers": 0, "cache": tmp_path}
-    found = regions.extract(data, averages(), "detector", **options)
+    monkeypatch.setattr(detectors, "N_BOXES", 4)
+    found = regions.extract(data, averages(), "detector", cache=tmp_path)
     assert len(looked) == 3
     assert found.array.shape == (3, 4, 12) and found.boxes.shape == (3, 4, 4)
     assert (found.counts >= 1).all() and found.counts.max() > 1
-    finder = detectors.load_detector(n_boxes=4)
+    finder = detectors.load_detector()
     for row, file in enumerate(data.image_files):
         image = images.open_image(file)
-        boxes = finder([torch.from_numpy(images.to_bytes(image))])[0].numpy()
+        boxes = finder([images.to_bytes(image)])[0].numpy()
         count = found.counts[row]
         assert count == len(boxes)
         np.testing.assert_allclose(found.boxes[row, :count], boxes, atol=1e-6)
@@ -465,14 +452,15 @@ def test_detected_boxes_are_described_like_known_ones(tmp_path, hub, monkeypatch
         assert (found.array[row, count:] == 0).all() and (found.boxes[row, count:] == 0).all()
         colours = crop_boxes(image, boxes, 40).mean((1, 2)) / 255
         np.testing.assert_allclose(found.array[row, :count, -3:], colours, atol=1e-5)
-        values, places = regions.of_picture(file, averages(), "detector", detector=finder)
+        values, places = regions.of_picture(file, averages(), "detector")
         np.testing.assert_allclose(values, found.array[row, :count], atol=1e-5)
         np.testing.assert_allclose(places, found.boxes[row, :count], atol=1e-6)
 
     looked.clear()
-    other = regions.extract(data, tiny(), "detector", **options)  # the same boxes, another network
+    # The same boxes, another network:
+    other = regions.extract(data, tiny(), "detector", cache=tmp_path)
     np.testing.assert_array_equal(other.boxes, found.boxes)
-    assert looked == [] and other.dim == 2 + 3 + 4 + 5
+    assert looked == [] and other.stage_dims == (2 + 3 + 4 + 5,)
 
 
 class Found(torch.nn.Module):
@@ -488,7 +476,7 @@ class Found(torch.nn.Module):
 
 
 def test_a_thing_found_as_two_classes_is_one_box():
-    pixels = torch.full((50, 100, 3), 255, dtype=torch.uint8)
+    pixels = np.full((50, 100, 3), 255, np.uint8)
     boxes = [[0.0, 0.0, 50.0, 50.0], [0.0, 0.0, 50.0, 48.0], [50.0, 0.0, 100.0, 25.0]]
     finder = detectors.Detector("x", Found(boxes, [0.3, 0.9, 0.5]), 36)
     np.testing.assert_allclose(finder([pixels])[0], [[0, 0, 0.5, 0.96], [0.5, 0, 1, 0.5]])
@@ -497,7 +485,7 @@ def test_a_thing_found_as_two_classes_is_one_box():
 
 
 def test_where_nothing_is_found_the_picture_is_the_region():
-    pixels = torch.full((50, 100, 3), 255, dtype=torch.uint8)
+    pixels = np.full((50, 100, 3), 255, np.uint8)
     finder = detectors.Detector("x", Found([], []), 36)
     assert finder([pixels, pixels])[1].tolist() == [[0, 0, 1, 1]]
 
@@ -505,17 +493,12 @@ def test_where_nothing_is_found_the_picture_is_the_region():
 def test_a_detector_without_weights_says_which_file_to_put_where(data, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     url = "http://127.0.0.1:9/detector-907ea3f9.pth"  # no server there
-    monkeypatch.setattr(detectors, "_weights_url", lambda _: url)
+    monkeypatch.setattr(detectors, "_weights_url", lambda: url)
     with pytest.raises(DataError) as caught:
         regions.extract(data, tiny(), "detector", cache=tmp_path)
     for part in ("detector-907ea3f9.pth into", str(tmp_path / "hub"), url, "kind='grid'"):
         assert part in str(caught.value)
-    with pytest.raises(UnknownNameError, match="no detector named 'yolo'"):
-        regions.extract(data, tiny(), "detector", detector="yolo", cache=tmp_path)
-    with pytest.raises(DataError, match="n_boxes=0"):
-        regions.extract(data, tiny(), "detector", n_boxes=0, cache=tmp_path)
 
 
 def test_weights_are_torchvision_s():
-    assert detectors._weights_url(detectors.NAMES[0]).endswith("320_fpn-907ea3f9.pth")
-    assert detectors._weights_url(detectors.NAMES[1]).endswith("resnet50_fpn_coco-258fb6c6.pth")
+    assert detectors._weights_url().endswith("320_fpn-907ea3f9.pth")

@@ -121,7 +121,7 @@ def test_features_of_another_kind_are_told(scenes, photos, tmp_path):
     boxes = runs.run("SCAN t-i AVG", scenes[0], **SIZES)
     with pytest.raises(DataError, match="boxes"):
         boxes.on(photos)  # nobody knows the boxes of a photograph
-    np.save(tmp_path / "test_ims.npy", np.ones((2, 5, boxes.features.dim), np.float32))
+    np.save(tmp_path / "test_ims.npy", np.ones((2, 5, *boxes.features.stage_dims), np.float32))
     (tmp_path / "test_caps.txt").write_text("a dog\n" * 10)
     with pytest.raises(DataError, match=r"boxes of toy, size 328.*brings precomputed of"):
         boxes.on(tmp_path)  # as many numbers a region, made by another network

@@ -8,10 +8,9 @@ depend on how many cores there are, and no process is started.
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -37,9 +36,8 @@ from xmr_lib.encoders.backbone import (
     pool_stages,
     stage_columns,
 )
-from xmr_lib.errors import DataError, UnknownNameError
+from xmr_lib.errors import DataError
 
-DTYPES = ("float32", "float16")
 BATCH = 16  # images in a batch: larger ones are slower on a CPU, whose caches they exceed
 
 
@@ -96,34 +94,29 @@ def extract(
     backbone: str | Backbone = "toy",
     *,
     transform: str | None = None,
-    dtype: str = "float32",
-    batch_size: int = BATCH,
-    workers: int | None = None,
     cache: Path | None = None,
-    device: str | torch.device | None = None,
 ) -> Features:
     """Computes the features of all images of a data set, or finds them in the cache.
+
+    The network runs on the accelerator that accelerate finds, else on the CPU.
 
     Args:
         data: The whole data set, all splits (for a subset alone: `data.as_whole()`).
         backbone: Name of a backbone, or one already loaded.
         transform: Kind of transform ("rfe", "vsepp", "whole"); None: the backbone's own.
-        dtype: "float32", or "float16" for half the disk space.
-        batch_size: Images per forward pass.
-        workers: Threads; None: as many as torch uses, or up to eight before an accelerator.
         cache: Folder of the cache; None: `xmr_lib.files.cache_dir()`.
-        device: Where the network runs; None: the accelerator that accelerate finds, else the CPU.
 
     Raises:
         DataError: Images that cannot be decoded (all of them are named; the others' features are
             kept), values that are not finite, a full or read-only disk.
-        UnknownNameError: There is no such backbone, transform or number type.
+        UnknownNameError: There is no such backbone or transform.
     """
-    net = prepare(data, backbone, dtype)
+    refuse_part(data)
+    net = load_backbone(backbone) if isinstance(backbone, str) else backbone
     transform = transform or net.transform
     keys = content_keys(data.image_files, cache)
     folder = Path(cache or files.cache_dir()) / "features"
-    shards = Shards(folder, f"{net.name}-{transform}", settings_of(net, transform, dtype))
+    shards = Shards(folder, f"{net.name}-{transform}", settings_of(net, transform))
     crop = pictures.crop(transform, net.image_size, train=False)
 
     def look(image: Image.Image, row: int) -> Seen:
@@ -135,27 +128,10 @@ def extract(
         data,
         look,
         lambda device: described(net.folded(device), pool_stages),
-        dtype=dtype,
-        title=f"{net.name} features of {data.name}",
-        batch_size=batch_size,
-        workers=workers,
-        device=device,
+        f"{net.name} features of {data.name}",
     )
     array = shards.rows(keys, pooled=True)
     return Features(array, net.stage_dims, net.name, transform, shards.key(keys), shards.folder)
-
-
-def prepare(data: CaptionedImages, backbone: str | Backbone, dtype: str) -> Backbone:
-    """The backbone, after checking what `extract` was given.
-
-    Raises:
-        DataError: `data` is a part of a data set.
-        UnknownNameError: There is no such backbone or number type.
-    """
-    refuse_part(data)
-    if dtype not in DTYPES:
-        raise UnknownNameError("feature type", dtype, DTYPES)
-    return load_backbone(backbone) if isinstance(backbone, str) else backbone
 
 
 def refuse_part(data: CaptionedImages) -> None:
@@ -167,10 +143,11 @@ def refuse_part(data: CaptionedImages) -> None:
         )
 
 
-def settings_of(net: Backbone, transform: str, dtype: str) -> dict:
+def settings_of(net: Backbone, transform: str) -> dict:
     """What features depend on besides the images, as JSON has it."""
     names = ("name", "weights_id", "image_size", "mean", "std")
-    return {name: getattr(net, name) for name in names} | {"transform": transform, "dtype": dtype}
+    made = {"transform": transform, "dtype": "float32"}
+    return {name: getattr(net, name) for name in names} | made
 
 
 class Seen(NamedTuple):
@@ -210,17 +187,13 @@ def complete(
     data: CaptionedImages,
     look: Look,
     describe_on: Callable[[torch.device], Describe],
-    *,
-    dtype: str,
     title: str,
-    batch_size: int,
-    workers: int | None,
-    device: str | torch.device | None,
+    batch_size: int = BATCH,
 ) -> None:
     """Computes what the shards lack, unless another process does so meanwhile.
 
     `look` says what of an image the network is to see; `describe_on` gives a function that
-    describes images on a device. The other options are those of `extract`.
+    describes images on a device.
 
     Raises:
         DataError: As `extract`.
@@ -229,17 +202,32 @@ def complete(
         return
     with files.locked(shards.folder, f"the {title}"):
         todo = shards.missing(keys)  # another process may have computed some meanwhile
-        if todo:
-            device = torch.device(device) if device is not None else PartialState().device
-            names = [str(file) for file in data.image_files]
-            work = partial(_batch, names, look, describe_on(device), getattr(torch, dtype))
-            parts = [_cut(part, batch_size) for part in _cut(todo, SHARD)]
-            bar = tqdm(total=len(keys), initial=len(keys) - len(todo), unit="image", desc=title)
-            with bar, closing(_threaded(work, chain(*parts), workers, device)) as results:
+        if not todo:
+            return
+        device = PartialState().device
+        names = [str(file) for file in data.image_files]
+        work = partial(_batch, names, look, describe_on(device))
+        parts = [_cut(part, batch_size) for part in _cut(todo, SHARD)]
+        cores = torch.get_num_threads()
+        threads = cores if device.type == "cpu" else min(8, os.cpu_count() or 1)
+        pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
+        with tqdm(total=len(keys), initial=len(keys) - len(todo), unit="image", desc=title) as bar:
+            try:
+                results = pool.map(work, chain(*parts))
                 broken = [
                     line for part in parts for line in _fill(shards, keys, part, results, bar)
                 ]
-            _refuse_broken(broken, len(keys))
+            finally:
+                pool.shutdown(cancel_futures=True)
+                torch.set_num_threads(cores)  # threads that come later would have one core, too
+        if broken:
+            shown = "\n  ".join(broken[:5] + ["…"] * (len(broken) > 5))
+            raise DataError(
+                f"{len(broken)} of {len(keys)} images cannot be used:\n  {shown}\n"
+                "Repair or replace them, or leave them out with load(…, check_images=True, "
+                "on_problem='skip') (--check-images --on-problem skip). The features of the "
+                "others are kept."
+            )
 
 
 def _cut(rows: list, size: int) -> list[list]:
@@ -247,7 +235,7 @@ def _cut(rows: list, size: int) -> list[list]:
 
 
 def _batch(
-    names: list[str], look: Look, describe: Describe, dtype: torch.dtype, rows: list[int]
+    names: list[str], look: Look, describe: Describe, rows: list[int]
 ) -> tuple[dict[int, dict[str, Tensor]], list[str]]:
     """What is found in some images, by row; and why others cannot be used."""
     seen, broken = {}, []
@@ -259,12 +247,13 @@ def _batch(
     found = {}
     values = describe([each.pixels for each in seen.values()]) if seen else []
     for (row, each), value in zip(seen.items(), values, strict=True):
-        found[row] = {"values": value.to("cpu", dtype)}
+        found[row] = {"values": value.to("cpu", torch.float32)}
         if each.boxes is not None:
             found[row]["boxes"] = torch.from_numpy(each.boxes)
-        if not found[row]["values"].isfinite().all():
-            hint = "Use dtype='float32'." if dtype == torch.float16 else "Are its weights damaged?"
-            raise DataError(f"The backbone gives NaN or infinity for {names[row]}. {hint}")
+        if not value.isfinite().all():
+            raise DataError(
+                f"The backbone gives NaN or infinity for {names[row]}. Are its weights damaged?"
+            )
     return found, broken
 
 
@@ -278,35 +267,3 @@ def _fill(shards: Shards, keys: list[str], part: list, results: Iterator, bar: t
     if rows:
         shards.add(rows)
     return complaints
-
-
-def _threaded(
-    work: Callable, items: Iterable, workers: int | None, device: torch.device
-) -> Iterator:
-    """Results of `work` in the order of the items; some are computed ahead."""
-    cores = torch.get_num_threads()
-    if workers is None:
-        workers = cores if device.type == "cpu" else min(8, os.cpu_count() or 1)
-    pool = ThreadPoolExecutor(max(1, workers), initializer=torch.set_num_threads, initargs=(1,))
-    waiting: deque = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > 2 * workers + 1:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(cores)  # the threads' setting holds for threads that come later, too
-
-
-def _refuse_broken(broken: list[str], n_images: int) -> None:
-    if broken:
-        shown = "\n  ".join(broken[:5] + ["…"] * (len(broken) > 5))
-        raise DataError(
-            f"{len(broken)} of {n_images} images cannot be used:\n  {shown}\n"
-            "Repair or replace them, or leave them out with "
-            "load(…, check_images=True, on_problem='skip') (--check-images --on-problem skip). The "
-            "features of the others are kept."
-        )

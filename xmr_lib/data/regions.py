@@ -36,12 +36,13 @@ from xmr_lib.data.boxes import boxes_file, known_boxes
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import (
     BATCH,
+    Describe,
     Look,
     PerImage,
     Seen,
     complete,
     described,
-    prepare,
+    refuse_part,
     settings_of,
 )
 from xmr_lib.data.region_boxes import cell_boxes, crop_boxes, window
@@ -61,8 +62,7 @@ class Regions(PerImage):
 
     Attributes:
         array: (n_images, n_regions, d), memory-mapped. Rows as in the whole data set.
-        counts: (n_images,) int64: the first counts[i] regions of image i are real, what lies
-            behind them is padding, zeros.
+        counts: (n_images,) int64, how many regions of each image are real; padding, zeros, follows.
         boxes: (n_images, n_regions, 4), left, top, right, bottom as shares (0 … 1) of the upright
             image's width and height; None where they are unknown.
         kind: "grid", "boxes", "detector", or what a file was read as.
@@ -82,14 +82,9 @@ class Regions(PerImage):
     folder: Path
 
     @property
-    def dim(self) -> int:
-        """Length of a region's feature."""
-        return self.array.shape[2]
-
-    @property
     def stage_dims(self) -> tuple[int]:
-        """The one size that a model of regions is built for (as `Features` has four)."""
-        return (self.dim,)
+        """The length of a region's feature (as `Features` has four sizes)."""
+        return (self.array.shape[2],)
 
     @property
     def inputs(self) -> Regions:
@@ -112,13 +107,7 @@ def extract(
     *,
     cells: int | None = None,
     transform: str | None = None,
-    detector: str = detectors.NAMES[0],
-    n_boxes: int = 36,
-    dtype: str = "float32",
-    batch_size: int = BATCH,
-    workers: int | None = None,
     cache: Path | None = None,
-    device: str | torch.device | None = None,
 ) -> Regions:
     """Computes the regions of all images of a data set, or finds them in the cache.
 
@@ -130,18 +119,12 @@ def extract(
         cells: For "grid": average the map to cells × cells; None: every cell of the map.
         transform: For "grid": kind of transform ("rfe", "vsepp", "whole"); None: the backbone's
             own. The other kinds resize what lies in a box, which is "whole".
-        detector: For "detector": name of the network that finds boxes.
-        n_boxes: For "detector": at most so many boxes per image.
-        dtype: "float32", or "float16" for half the disk space.
-        batch_size: Pictures (images, or crops of them) per forward pass, about.
-        workers: As for `features.extract`.
-        cache: Likewise.
-        device: Likewise.
+        cache: Folder of the cache; None: `xmr_lib.files.cache_dir()`.
 
     Raises:
         DataError: "boxes" for a data set without a `boxes.json`, an option that does not fit the
             kind, the detector's weights are missing, or as `features.extract`.
-        UnknownNameError: There is no such kind, backbone, transform, detector or number type.
+        UnknownNameError: There is no such kind, backbone or transform.
 
     >>> from xmr_lib.data import captioned
     >>> scenes = captioned.load("toy")  # doctest: +SKIP
@@ -151,24 +134,22 @@ def extract(
     """
     kind = kind or ("boxes" if boxes_file(data) else "grid")
     _check_options(kind, cells, transform)
-    net = prepare(data, backbone, dtype)
+    refuse_part(data)
+    net = load_backbone(backbone) if isinstance(backbone, str) else backbone
     folder = Path(cache or files.cache_dir()) / "regions"
     keys = content_keys(data.image_files, cache)
-    running = {"batch_size": batch_size, "workers": workers, "device": device}
+    batch_size = BATCH  # pictures: images, or crops of them
     if kind == "grid":
         transform = transform or net.transform
         look, pool = _grid(net, transform, cells)
     else:
-        if kind == "boxes":
-            boxes = known_boxes(data)
-        else:
-            boxes = _detect(data, detectors.load_detector(detector, n_boxes), keys, folder, running)
+        boxes = known_boxes(data) if kind == "boxes" else _detect(data, keys, folder)
         keys = [f"{key}-{_digest(each)}" for key, each in zip(keys, boxes, strict=True)]
         transform = "whole"
         look, pool = _crops(net, boxes)
-        running["batch_size"] = max(1, batch_size // max(map(len, boxes)))
+        batch_size = max(1, BATCH // max(map(len, boxes)))
     what = "grid" if kind == "grid" else "crops"  # crops of equal boxes are equal
-    settings = settings_of(net, transform, dtype) | {"kind": what, "cells": cells}
+    settings = settings_of(net, transform) | {"kind": what, "cells": cells}
     shards = Shards(folder, f"{net.name}-{what}-{transform}", settings)
     complete(
         shards,
@@ -176,9 +157,8 @@ def extract(
         data,
         look,
         lambda device: described(net.folded(device), pool),
-        dtype=dtype,
-        title=f"{net.name} regions of {data.name}",
-        **running,
+        f"{net.name} regions of {data.name}",
+        batch_size,
     )
     return Regions(
         shards.rows(keys),
@@ -198,9 +178,6 @@ def of_picture(
     kind: str = "grid",
     transform: str | None = None,
     cells: int | None = None,
-    *,
-    detector: str | detectors.Detector = detectors.NAMES[0],
-    n_boxes: int = 36,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Regions of a single photo file: what `extract` gives, to float rounding, without padding.
 
@@ -210,8 +187,6 @@ def of_picture(
         kind: "grid" or "detector".
         transform: As for `extract`.
         cells: Likewise.
-        detector: Name of a detector, or one already loaded.
-        n_boxes: As for `extract`; a loaded detector has its own.
 
     Returns:
         Features (n_regions, d) float32 and boxes (n_regions, 4) float32.
@@ -219,7 +194,7 @@ def of_picture(
     Raises:
         DataError: The photo cannot be decoded; or `kind` is "boxes", which takes a data set with
             its `boxes.json`, not a picture alone.
-        UnknownNameError: There is no such kind, backbone, transform or detector.
+        UnknownNameError: There is no such kind, backbone or transform.
     """
     _check_options(kind, cells, transform)
     if kind == "boxes":
@@ -232,10 +207,8 @@ def of_picture(
     if kind == "grid":
         look, pool = _grid(net, transform or net.transform, cells)
     else:
-        if isinstance(detector, str):
-            detector = detectors.load_detector(detector, n_boxes)
-        (boxes,) = _finder(detector)([_see_all(image, 0).pixels])
-        look, pool = _crops(net, [boxes.cpu().numpy()])
+        (boxes,) = detectors.load_detector()([_see_all(image, 0).pixels[0]])
+        look, pool = _crops(net, [boxes.numpy()])
     seen = look(image, 0)
     (values,) = described(net, pool)([seen.pixels])
     return values.cpu().numpy(), seen.boxes
@@ -288,16 +261,9 @@ def _see_all(image: Image.Image, row: int) -> Seen:
     return Seen(pictures.to_bytes(image)[None])
 
 
-def _finder(detector: detectors.Detector) -> Callable[[list[np.ndarray]], list[Tensor]]:
-    """Images of any size as `_see_all` gives them → boxes (k_i, 4) of each."""
-    device = device_of(detector)
-    return lambda pixels: detector([torch.from_numpy(each[0]).to(device) for each in pixels])
-
-
-def _detect(
-    data: CaptionedImages, finder: detectors.Detector, keys: list[str], folder: Path, running: dict
-) -> list[np.ndarray]:
+def _detect(data: CaptionedImages, keys: list[str], folder: Path) -> list[np.ndarray]:
     """Boxes (k_i, 4) that a detector finds; kept apart, so that several backbones can use them."""
+    finder = detectors.load_detector()
     settings = {
         "detector": finder.name,
         "weights": finder.weights_id,
@@ -305,18 +271,14 @@ def _detect(
         "score": detectors.SCORE,
         "overlap": detectors.OVERLAP,
     }
+
+    def describe_on(device: torch.device) -> Describe:
+        finder.to(device)
+        return lambda pixels: finder([each[0] for each in pixels])
+
     shards = Shards(folder, f"{finder.name}-boxes", settings)
-    running = running | {"batch_size": max(1, running["batch_size"] // 8)}  # at their full size
-    complete(
-        shards,
-        keys,
-        data,
-        _see_all,
-        lambda device: _finder(finder.to(device)),
-        dtype="float32",
-        title=f"boxes of {data.name}",
-        **running,
-    )
+    title = f"boxes of {data.name}"
+    complete(shards, keys, data, _see_all, describe_on, title, BATCH // 8)  # images at full size
     counts = shards.counts(keys)
     return [boxes[:count] for boxes, count in zip(shards.rows(keys)[:], counts, strict=True)]
 

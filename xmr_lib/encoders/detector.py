@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from xmr_lib.encoders.backbone import device_of
 from xmr_lib.encoders.weights import fingerprint, hub_weights
-from xmr_lib.errors import DataError, UnknownNameError
 
-NAMES = ("fasterrcnn_mobilenet_v3_large_320_fpn", "fasterrcnn_resnet50_fpn")
+NAME = "fasterrcnn_mobilenet_v3_large_320_fpn"
+N_BOXES = 36  # as bottom-up attention has
 SCORE = 0.01  # low: regions may be uncertain things, since only the best n are kept
 OVERLAP = 0.7  # a box that overlaps a better one more than this is left out
 
@@ -17,7 +19,7 @@ class Detector(nn.Module):
     """Finds the best boxes of an image, whatever class they were found for.
 
     Attributes:
-        name: As given to `load_detector`.
+        name: Of the network.
         n_boxes: At most so many boxes per image.
         weights_id: Fingerprint of the weights.
     """
@@ -28,14 +30,14 @@ class Detector(nn.Module):
         self.weights_id = fingerprint(net)
         self.requires_grad_(False).eval()
 
-    def forward(self, images: list[Tensor]) -> list[Tensor]:
+    def forward(self, images: list[np.ndarray]) -> list[Tensor]:
         """Bytes (h_i, w_i, 3) → boxes (k_i, 4) as shares of width and height, the best first.
 
         Where nothing is found, the whole picture is the only box: no image is without regions.
         """
         # One at a time: in a batch, images are padded to the size of the largest, and what is found
         # in one would depend on the others.
-        return [self._best(image) for image in images]
+        return [self._best(torch.from_numpy(image).to(device_of(self))) for image in images]
 
     def _best(self, image: Tensor) -> Tensor:
         from torchvision.ops import nms  # slow to import
@@ -51,36 +53,27 @@ class Detector(nn.Module):
         return boxes / boxes.new_tensor([width, height, width, height])
 
 
-def load_detector(name: str = NAMES[0], n_boxes: int = 36) -> Detector:
-    """Loads a pre-trained detector.
-
-    Args:
-        name: "fasterrcnn_mobilenet_v3_large_320_fpn" (fast) or "fasterrcnn_resnet50_fpn".
-        n_boxes: At most so many boxes per image; bottom-up attention has 36.
+def load_detector() -> Detector:
+    """The pre-trained detector.
 
     Raises:
-        UnknownNameError: There is no such detector.
-        DataError: Its weights are neither here nor downloadable, or damaged; or `n_boxes` is 0.
+        DataError: Its weights are neither here nor downloadable, or damaged.
     """
     from torchvision import models
 
-    if n_boxes < 1:
-        raise DataError(f"n_boxes={n_boxes}: an image needs one region or more.")
-    if name not in NAMES:
-        raise UnknownNameError("detector", name, NAMES)
     net = models.get_model(
-        name,
+        NAME,
         weights=None,
         weights_backbone=None,
         box_score_thresh=SCORE,
-        box_detections_per_img=4 * n_boxes,  # before those of several classes are joined
+        box_detections_per_img=4 * N_BOXES,  # before those of several classes are joined
     )
     instead = "or use kind='grid', which needs no detector"
-    net.load_state_dict(hub_weights(name, _weights_url(name), instead))
-    return Detector(name, net, n_boxes).to(memory_format=torch.channels_last)
+    net.load_state_dict(hub_weights(NAME, _weights_url(), instead))
+    return Detector(NAME, net, N_BOXES).to(memory_format=torch.channels_last)
 
 
-def _weights_url(name: str) -> str:
+def _weights_url() -> str:
     from torchvision import models
 
-    return models.get_model_weights(name)["COCO_V1"].url
+    return models.get_model_weights(NAME)["COCO_V1"].url
