@@ -11,7 +11,7 @@ import torch
 from torchvision import models
 
 from xmr_lib.data import images
-from xmr_lib.encoders import backbone as backbones
+from xmr_lib.encoders import weights
 from xmr_lib.encoders.backbone import Backbone, load_backbone, pool_stages, stage_columns
 from xmr_lib.encoders.weights import fingerprint
 from xmr_lib.errors import DamagedFileError, DataError, MissingDependencyError, UnknownNameError
@@ -72,7 +72,7 @@ def test_toy_backbone():
     assert tuple(each.shape[1] for each in maps) == net.stage_dims
     sides = [each.shape[-1] for each in maps]
     assert sides == sorted(sides, reverse=True) and sides[0] > sides[3]
-    assert (net.name, net.transform, net.dim) == ("toy", "whole", 2 * sum(net.stage_dims))
+    assert (net.name, net.transform) == ("toy", "whole")
     assert fingerprint(net.net) == net.weights_id == load_backbone("toy").weights_id
 
 
@@ -141,7 +141,7 @@ def save_resnet18(folder, checksum=None):
 def test_resnet_weights_are_downloaded_once_and_cut_into_stages(hub, server, monkeypatch):
     folder, address = server
     resnet, name = save_resnet18(folder)
-    monkeypatch.setattr(backbones, "_resnet_url", lambda _: f"{address}/{name}")
+    monkeypatch.setattr(weights, "_url", lambda *_: f"{address}/{name}")
     net = load_backbone("resnet18")
     assert [file.name for file in hub.iterdir()] == [name]
     pixels = torch.randn(1, 3, 64, 64)
@@ -168,7 +168,7 @@ def test_resnet_weights_are_downloaded_once_and_cut_into_stages(hub, server, mon
 
 def test_resnet_offline_says_which_file_to_put_where(hub, monkeypatch):
     url = "http://127.0.0.1:9/resnet152-394f9c45.pth"  # no server there
-    monkeypatch.setattr(backbones, "_resnet_url", lambda _: url)
+    monkeypatch.setattr(weights, "_url", lambda *_: url)
     with pytest.raises(DataError) as caught:
         load_backbone("resnet152")
     for part in ("resnet152-394f9c45.pth into", str(hub), url, "efficientnet-lite0"):
@@ -178,20 +178,20 @@ def test_resnet_offline_says_which_file_to_put_where(hub, monkeypatch):
 def test_a_damaged_download_leaves_nothing_behind(hub, server, monkeypatch):
     folder, address = server
     _, name = save_resnet18(folder, checksum="00000000")
-    monkeypatch.setattr(backbones, "_resnet_url", lambda _: f"{address}/{name}")
+    monkeypatch.setattr(weights, "_url", lambda *_: f"{address}/{name}")
     with pytest.raises(DataError, match=r"cannot be downloaded .*hash"):
         load_backbone("resnet18")
     assert list(hub.iterdir()) == []
 
 
 def test_torchvision_s_own_weights_are_those_of_the_papers():
-    assert backbones._resnet_url("resnet152").endswith("resnet152-394f9c45.pth")
+    assert weights._url("resnet152", "IMAGENET1K_V1").endswith("resnet152-394f9c45.pth")
 
 
 def test_damaged_weights_are_named(hub, monkeypatch):
     hub.mkdir(parents=True)
     _, name = save_resnet18(hub)
-    monkeypatch.setattr(backbones, "_resnet_url", lambda _: f"http://127.0.0.1:9/{name}")
+    monkeypatch.setattr(weights, "_url", lambda *_: f"http://127.0.0.1:9/{name}")
     good = (hub / name).read_bytes()
     for damage in (good[:-1], good[:5000] + b"?" + good[5001:], b"PK\x03\x04 cut short"):
         (hub / name).write_bytes(damage)

@@ -27,7 +27,7 @@ from xmr_course.tables import paper, reproduce
 from xmr_lib import recipes, runs
 from xmr_lib.data import captioned
 from xmr_lib.data.features import extract
-from xmr_lib.encoders import backbone, toy_backbone
+from xmr_lib.encoders import backbone, toy_backbone, weights
 from xmr_lib.errors import DataError, MissingDependencyError, UnknownNameError, XMRError
 
 
@@ -385,9 +385,7 @@ def _(place):
 @bad("ResNet's weights, offline", "resnet50-0676ba61.pth into", "checkpoints", "efficientnet-lite0")
 def _(place):
     place.patch.setattr(torch.hub, "_hub_dir", str(place.folder / "hub"))
-    place.patch.setattr(
-        backbone, "_resnet_url", lambda _: "http://127.0.0.1:9/resnet50-0676ba61.pth"
-    )
+    place.patch.setattr(weights, "_url", lambda *_: "http://127.0.0.1:9/resnet50-0676ba61.pth")
     return lambda: backbone.load_backbone("resnet50")
 
 

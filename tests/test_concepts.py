@@ -10,6 +10,7 @@ import pytest
 
 from xmr_lib.data.vocabulary import Vocabulary
 from xmr_lib.errors import DataError
+from xmr_lib.language import concepts
 from xmr_lib.language.concepts import (
     Concepts,
     adjacency,
@@ -101,12 +102,14 @@ def test_too_few_words_of_every_kind_are_all_taken_but_auxiliaries():
     assert not {"is", "has", "does"} & set(found.forms)
 
 
-def test_a_form_stands_for_what_it_mostly_was():
+def test_a_form_stands_for_what_it_mostly_was(monkeypatch):
     said = [tokens("walk/VBP walks/walk/VBZ"), tokens("walk/VBP"), tokens("walk/NN red/JJ")]
-    nouns = Concepts.build(said, 2, shares=(1, 1))
+    monkeypatch.setattr(concepts, "_SHARES", {"noun": 1, "adjective": 1, "verb": 1})
+    assert Concepts.build(said, 3).forms == {"walk": 2, "walks": 2, "red": 1}
+    monkeypatch.setattr(concepts, "_SHARES", {"noun": 1, "adjective": 1, "verb": 0})
+    nouns = Concepts.build(said, 2)
     assert nouns.words == ("walk", "red")
     assert nouns.forms == {"red": 1}  # "walk" mostly was the verb, which is no concept here
-    assert Concepts.build(said, 3, shares=(1, 1, 1)).forms == {"walk": 2, "walks": 2, "red": 1}
 
 
 def test_labels_are_read_off_the_words(recwarn):

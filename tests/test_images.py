@@ -211,7 +211,7 @@ def test_transforms_can_be_sent_to_workers():
 
 def test_pixel_dataset_gives_normalised_pixels_by_image(tmp_path):
     class Net:
-        image_size, mean, std, transform = 48, MEAN, STD, "rfe"
+        image_size, mean, std, transform = 48, MEAN, STD, "vsepp"
 
     files = tuple(samples.picture(tmp_path / f"{i}.png", seed=i) for i in range(3))
     data = CaptionedImages(
@@ -219,7 +219,7 @@ def test_pixel_dataset_gives_normalised_pixels_by_image(tmp_path):
     )
     test = images.PixelDataset(data, backbone=Net())
     assert len(test) == 3
-    expected = images.eval_transform("rfe", 48, MEAN, STD)(open_image(files[2]))
+    expected = images.eval_transform("vsepp", 48, MEAN, STD)(open_image(files[2]))
     assert torch.equal(test[2], expected)
-    train = images.PixelDataset(data, "vsepp", train=True, backbone=Net())
+    train = images.PixelDataset(data, train=True, backbone=Net())
     assert not torch.equal(train[2], train[2])

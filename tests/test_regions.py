@@ -16,6 +16,7 @@ from xmr_lib import toy
 from xmr_lib.data import captioned, features, images, regions
 from xmr_lib.data.region_boxes import cell_boxes, crop_boxes, window
 from xmr_lib.encoders import detector as detectors
+from xmr_lib.encoders import weights as files_of_weights
 from xmr_lib.encoders.backbone import Backbone, load_backbone
 from xmr_lib.errors import DataError, UnknownNameError
 
@@ -92,8 +93,6 @@ def test_windows_by_hand():
     # 500×333: the shorter side becomes 256, the longer int(384.38…) = 384, of which the middle 224.
     assert window("vsepp", 224, 500, 333) == (80 / 384, 16 / 256, 304 / 384, 240 / 256)
     assert window("vsepp", 224, 333, 500) == (16 / 256, 80 / 384, 240 / 256, 304 / 384)
-    with pytest.raises(UnknownNameError, match="image transform"):
-        window("scan", 224, 500, 333)
 
 
 @pytest.mark.parametrize("kind", images.KINDS)
@@ -426,7 +425,7 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def hub(weights, monkeypatch):
     monkeypatch.setattr(torch.hub, "_hub_dir", str(weights.parent.parent))
-    monkeypatch.setattr(detectors, "_weights_url", lambda: f"http://127.0.0.1:9/{weights.name}")
+    monkeypatch.setattr(files_of_weights, "_url", lambda *_: f"http://127.0.0.1:9/{weights.name}")
 
 
 def test_detected_boxes_are_described_like_known_ones(tmp_path, hub, monkeypatch):
@@ -493,7 +492,7 @@ def test_where_nothing_is_found_the_picture_is_the_region():
 def test_a_detector_without_weights_says_which_file_to_put_where(data, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))
     url = "http://127.0.0.1:9/detector-907ea3f9.pth"  # no server there
-    monkeypatch.setattr(detectors, "_weights_url", lambda: url)
+    monkeypatch.setattr(files_of_weights, "_url", lambda *_: url)
     with pytest.raises(DataError) as caught:
         regions.extract(data, tiny(), "detector", cache=tmp_path)
     for part in ("detector-907ea3f9.pth into", str(tmp_path / "hub"), url, "kind='grid'"):
@@ -501,4 +500,4 @@ def test_a_detector_without_weights_says_which_file_to_put_where(data, tmp_path,
 
 
 def test_weights_are_torchvision_s():
-    assert detectors._weights_url().endswith("320_fpn-907ea3f9.pth")
+    assert files_of_weights._url(detectors.NAME, detectors.WEIGHTS).endswith("320_fpn-907ea3f9.pth")

@@ -112,8 +112,10 @@ def test_what_goes_wrong_is_told(java, monkeypatch, tmp_path):
     java("one\n", code=3)  # as many as wanted, and yet it failed
     with pytest.raises(DataError, match="exit code 3"):
         stanford.parse(tagged)
-    with pytest.raises(DataError, match="No jar at"):
-        stanford.parse(tagged, jar=tmp_path / "nowhere.jar")
+    with monkeypatch.context() as patch:
+        patch.setenv("XMR_STANFORD_JAR", str(tmp_path / "nowhere.jar"))
+        with pytest.raises(DataError, match="No jar at"):
+            stanford.parse(tagged)
     monkeypatch.delenv("XMR_STANFORD_GRAMMAR")
     with pytest.raises(DataError, match="set XMR_STANFORD_GRAMMAR"):
         stanford.parse(tagged)

@@ -72,6 +72,8 @@ def test_processes_that_die_are_stood_in_for(monkeypatch):
             yield function(pieces[0], next(iter(taggers)))
             raise BrokenExecutor("killed")
 
+    monkeypatch.setattr(module, "FEW", 1)
     monkeypatch.setattr(module, "CHUNK", 2)
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 2)
     monkeypatch.setattr(module, "ProcessPoolExecutor", DiesAfterOne)
-    assert trees_of(CAPTIONS, workers=2) == [referral_tree(caption) for caption in CAPTIONS]
+    assert trees_of(CAPTIONS) == [referral_tree(caption) for caption in CAPTIONS]

@@ -154,7 +154,7 @@ def bench_image_part(batch: int = 32, repeats: int = 5) -> list[Row]:
     columns = stage_columns(net.stage_dims, "avg", 4)
 
     def vsepp() -> None:
-        pooled = torch.zeros(batch, net.dim)
+        pooled = torch.zeros(batch, 2 * sum(net.stage_dims))
         pooled[:, columns] = net(pixels)[3].mean((2, 3))
         one_pool(pooled).sum().backward()
 

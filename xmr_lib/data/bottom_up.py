@@ -32,8 +32,6 @@ from xmr_lib.errors import DataError
 COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 _NAME = re.compile(r"\.tsv(\.\d+)?$", re.IGNORECASE)
 
-Source = Path | str | Iterable[Path | str]
-
 
 class Line(NamedTuple):
     """A line that describes an image.
@@ -63,23 +61,15 @@ def recognise(name: str | Path) -> bool:
     return bool(_NAME.search(path.name)) or (path.is_dir() and bool(_in_folder(path)))
 
 
-def read(
-    source: Source,
-    data: CaptionedImages | None = None,
-    *,
-    dtype: str = "float32",
-    cache: Path | None = None,
-) -> Regions:
+def read(source: Path, data: CaptionedImages, *, cache: Path | None = None) -> Regions:
     """Reads the regions of images, or finds them in the cache.
 
     Args:
-        source: A file, a folder, or several files that are taken as one (`….tsv.0`, `….tsv.1`). Of
-            images that are there twice, the first sound line counts.
+        source: A file, a folder of files, or the common name of pieces (`….tsv` for `….tsv.0`,
+            `….tsv.1`). Of images that are there twice, the first sound line counts.
         data: The whole data set whose regions are wanted. An image is found by its file's name
             without ending, or by the number at the end of that, as in MS-COCO
-            (`COCO_val2014_000000391895.jpg` is image 391895). None: all images of the files, in
-            their order (see `image_ids`).
-        dtype: "float32", or "float16" for half the disk space.
+            (`COCO_val2014_000000391895.jpg` is image 391895).
         cache: Folder of the cache; None: `xmr_lib.files.cache_dir()`.
 
     Returns:
@@ -94,19 +84,18 @@ def read(
     tables, folder = _tables(source), Path(cache or files.cache_dir()) / "regions"
     content = content_keys(tables, cache)
     index = _index(tables, content, folder)
-    ids = list(index) if data is None else _ids_of(data, index, tables)
+    ids = _ids_of(data, index, tables)
     _refuse_two_sizes([index[name] for name in ids], tables)
     keys = [_digest([*content, name]) for name in ids]
-    shards = Shards(folder, "bottom-up", {"kind": "bottom-up", "dtype": dtype})
+    shards = Shards(folder, "bottom-up", {"kind": "bottom-up", "dtype": "float32"})
     if shards.missing(keys):
         with files.locked(shards.folder, "the regions of bottom-up attention"):
             todo = [(index[ids[row]], keys[row]) for row in shards.missing(keys)]
-            _copy(shards, sorted(todo), tables, np.dtype(dtype), len(keys))
-    array, counts, boxes = shards.rows(keys), shards.counts(keys), shards.rows(keys, "boxes")
+            _copy(shards, sorted(todo), tables, len(keys))
     return Regions(
-        array,
-        counts,
-        boxes,
+        shards.rows(keys),
+        shards.counts(keys),
+        shards.rows(keys, "boxes"),
         "bottom-up",
         "bottom-up attention",
         "none",
@@ -115,28 +104,17 @@ def read(
     )
 
 
-def image_ids(source: Source, *, cache: Path | None = None) -> tuple[str, ...]:
-    """Ids of all images of the files, in their order."""
-    tables, folder = _tables(source), Path(cache or files.cache_dir()) / "regions"
-    return tuple(_index(tables, content_keys(tables, cache), folder))
-
-
-def _tables(source: Source) -> tuple[Path, ...]:
-    several = [source] if isinstance(source, str | Path) else list(source)
-    tables: list[Path] = []
-    for path in (Path(each).expanduser().resolve() for each in several):
-        pieces = (
-            _in_folder(path) if path.is_dir() else sorted(path.parent.glob(f"{path.name}.[0-9]*"))
-        )
-        if path.is_file():
-            pieces = [path]
-        if not pieces:
-            wanted = "holds no file *.tsv" if path.is_dir() else "there is no such file"
-            raise DataError(f"{path}: {wanted}.")
-        tables += pieces
-    if not tables:
-        raise DataError("Name one file of bottom-up attention or more.")
-    return tuple(tables)
+def _tables(source: Path) -> tuple[Path, ...]:
+    path = source.expanduser().resolve()
+    if path.is_file():
+        return (path,)
+    if path.is_dir():
+        pieces, wrong = _in_folder(path), "holds no file *.tsv"
+    else:
+        pieces, wrong = sorted(path.parent.glob(f"{path.name}.[0-9]*")), "there is no such file"
+    if not pieces:
+        raise DataError(f"{path}: {wrong}.")
+    return tuple(pieces)
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -246,19 +224,19 @@ def _refuse_two_sizes(images: list[list[Line]], tables: tuple[Path, ...]) -> Non
             )
 
 
-def _copy(shards: Shards, todo: list[tuple[list[Line], str]], tables, dtype, total: int) -> None:
+def _copy(shards: Shards, todo: list[tuple[list[Line], str]], tables, total: int) -> None:
     """Copies the regions of images, in the order of the files."""
-    bar = tqdm(total=total, initial=total - len(todo), unit="image", desc="copying regions")
-    with bar:
+    done = total - len(todo)
+    with tqdm(total=total, initial=done, unit="image", desc="copying regions") as bar:
         for first in range(0, len(todo), SHARD):
             found = {}
             for lines, key in todo[first : first + SHARD]:
-                found[key] = _first_sound(lines, tables, dtype)
+                found[key] = _first_sound(lines, tables)
                 bar.update()
             shards.add(found)
 
 
-def _first_sound(lines: list[Line], tables: tuple[Path, ...], dtype: np.dtype) -> dict:
+def _first_sound(lines: list[Line], tables: tuple[Path, ...]) -> dict:
     """What the first line of an image that is not broken says."""
     problems = []
     for line in lines:
@@ -266,7 +244,7 @@ def _first_sound(lines: list[Line], tables: tuple[Path, ...], dtype: np.dtype) -
         if not problem:
             with tables[line.file].open("rb") as stream:
                 stream.seek(line.offset)
-                found = _decoded(stream.readline(), dtype)
+                found = _decoded(stream.readline())
             if isinstance(found, dict):
                 return found
             problem = found
@@ -274,7 +252,7 @@ def _first_sound(lines: list[Line], tables: tuple[Path, ...], dtype: np.dtype) -
     raise DataError(problems[0])
 
 
-def _decoded(line: bytes, dtype: np.dtype) -> dict[str, torch.Tensor] | str:
+def _decoded(line: bytes) -> dict[str, torch.Tensor] | str:
     """Features and boxes as shares of the picture's size; or why the line cannot be used."""
     _, width, height, count, boxes, features = line.rstrip(b"\r\n").split(b"\t")
     try:
@@ -284,11 +262,9 @@ def _decoded(line: bytes, dtype: np.dtype) -> dict[str, torch.Tensor] | str:
         return f"not base64 ({error}). Fetch the file again."
     size = np.array([float(width), float(height)] * 2, np.float32)
     shares = np.clip(boxes.reshape(-1, 4) / size, 0, 1)
-    with np.errstate(over="ignore"):  # too large for float16: told about below
-        values = features.reshape(int(float(count)), -1).astype(dtype)
+    values = features.reshape(int(float(count)), -1).astype(np.float32)
     if not (np.isfinite(values).all() and np.isfinite(shares).all()):
-        hint = " Use dtype='float32'." if np.isfinite(features).all() else ""
-        return f"holds NaN or infinity.{hint}"
+        return "holds NaN or infinity."
     return {"values": torch.from_numpy(values), "boxes": torch.from_numpy(shares)}
 
 

@@ -67,11 +67,8 @@ def open_image(path: str | Path) -> Image.Image:
     EXIF rotation is applied; grey, CMYK, palette and 16-bit images are converted; transparent
     parts are laid over white.
 
-    Args:
-        path: Any pixel format that Pillow reads, whatever its name; of animations the first frame.
-
-    Returns:
-        An image in mode "RGB". Very large JPEGs come at 1/2, 1/4 or 1/8 of their size.
+    Any pixel format that Pillow reads will do, whatever the file's name; of animations the first
+    frame is taken. Very large JPEGs come at 1/2, 1/4 or 1/8 of their size.
 
     Raises:
         DataError: The file is missing, no image, or truncated; names the file and the reason.
@@ -128,12 +125,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def crop(kind: str, size: int, *, train: bool) -> Callable[[Image.Image], Image.Image]:
-    """The geometric half of a transform: from an image of any size to one of size × size.
+    """The geometric half of a transform (see the module's table): any image → size × size pixels.
 
-    Args:
-        kind: "rfe", "vsepp" or "whole" (see the module's table).
-        size: Side of the result in pixels.
-        train: Random crops, drawn from torch's generator, instead of the centre.
+    In training, crops are random, drawn from torch's generator.
 
     Raises:
         UnknownNameError: no such kind.
@@ -172,15 +166,10 @@ def to_bytes(image: Image.Image) -> np.ndarray:
 def normalise(
     images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]
 ) -> torch.Tensor:
-    """From bytes to what a backbone expects: (x / 255 - mean) / std, channels first.
+    """Bytes (..., h, w, 3) → (x / 255 - mean) / std, (..., 3, h, w) float32.
 
-    Args:
-        images: (..., h, w, 3) uint8.
-        mean: Mean of each colour channel, in units of full brightness.
-        std: Standard deviation of each colour channel.
-
-    Returns:
-        (..., 3, h, w) float32; the memory stays channels-last, which convolutions like.
+    `mean` and `std` are those of each colour channel, in units of full brightness. The memory
+    stays channels-last, which convolutions like.
 
     >>> normalise(torch.full((1, 2, 2, 3), 255, dtype=torch.uint8), (0.5,) * 3, (0.5,) * 3).max()
     tensor(1.)
@@ -211,17 +200,14 @@ class PixelDataset(torch.utils.data.Dataset):
 
     Args:
         data: `CaptionedImages`; item i is its image i.
-        transform: Kind of transform ("rfe", "vsepp", "whole"); None: the backbone's own.
         train: Random crops instead of the centre.
-        backbone: Gives image size, mean and standard deviation.
+        backbone: Gives the kind of transform, image size, mean and standard deviation.
     """
 
-    def __init__(self, data, transform: str | None = None, train: bool = False, *, backbone):
+    def __init__(self, data, train: bool = False, *, backbone):
         self.files = tuple(str(file) for file in data.image_files)
         make = train_transform if train else eval_transform
-        self.transform = make(
-            transform or backbone.transform, backbone.image_size, backbone.mean, backbone.std
-        )
+        self.transform = make(backbone.transform, backbone.image_size, backbone.mean, backbone.std)
 
     def __len__(self) -> int:
         return len(self.files)

@@ -10,29 +10,20 @@ import numpy as np
 from PIL import Image
 
 from xmr_lib.data.boxes import WHOLE
-from xmr_lib.data.images import KINDS, to_bytes
-from xmr_lib.errors import UnknownNameError
+from xmr_lib.data.images import to_bytes
 
 
 def window(kind: str, size: int, width: int, height: int) -> tuple[float, float, float, float]:
     """The part of an image that the test-time crop of a transform leaves, as a box.
 
-    Args:
-        kind: Kind of transform (see `xmr_lib.data.images`).
-        size: Side of the network's input in pixels.
-        width: Of the image, pixels.
-        height: Likewise.
-
-    Raises:
-        UnknownNameError: no such transform.
+    The network's input has size × size pixels, the image width × height; the kinds of transform
+    are those of `xmr_lib.data.images`.
 
     >>> window("rfe", 224, 500, 375)  # 16 of 256 pixels are cut off at each side
     (0.0625, 0.0625, 0.9375, 0.9375)
     >>> window("vsepp", 224, 512, 256)  # a square out of the middle
     (0.28125, 0.0625, 0.71875, 0.9375)
     """
-    if kind not in KINDS:
-        raise UnknownNameError("image transform", kind, KINDS)
     if kind == "whole":
         return WHOLE
     larger = round(size * 256 / 224)

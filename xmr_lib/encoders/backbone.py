@@ -58,11 +58,6 @@ class Backbone(nn.Module):
         self.weights_id = fingerprint(net)
         self.requires_grad_(False).train(False)
 
-    @property
-    def dim(self) -> int:
-        """Length of `pool_stages`' output: average and max pool of every channel."""
-        return 2 * sum(self.stage_dims)
-
     def train(self, mode: bool = True) -> Backbone:
         """Stays in evaluation mode whatever is asked (see the class)."""
         return super().train(False)
@@ -150,7 +145,11 @@ def load_backbone(name: str) -> Backbone:
         DataError: The ResNet's weights are neither here nor downloadable, or a file is damaged.
     """
     if name == "toy":
-        return _load_toy()
+        from xmr_lib.encoders.toy_backbone import load_toy_backbone
+
+        net = load_toy_backbone()
+        pixels = {"image_size": net.image_size, "mean": net.mean, "std": net.std}
+        return Backbone("toy", net, net.stage_dims, **pixels, transform="whole")
     if name == "efficientnet-lite0":
         return _load_efficientnet_lite0()
     if name in RESNETS:
@@ -173,12 +172,7 @@ def pool_stages(maps: tuple[Tensor, ...]) -> Tensor:
 
 
 def stage_columns(stage_dims: tuple[int, ...], pool: str, stage: int) -> slice:
-    """Columns of `pool_stages`' output that hold one pool of one stage.
-
-    Args:
-        stage_dims: Channels of C1 … C4.
-        pool: "avg" or "max".
-        stage: 1, 2, 3 or 4.
+    """Columns of `pool_stages`' output that hold one pool ("avg", "max") of one stage (1 to 4).
 
     >>> stage_columns((24, 40, 112, 320), "max", 1)
     slice(496, 520, None)
@@ -189,14 +183,6 @@ def stage_columns(stage_dims: tuple[int, ...], pool: str, stage: int) -> slice:
         raise DataError(f"There is no stage {stage}: a backbone has 1 to {len(stage_dims)}.")
     start = sum(stage_dims[: stage - 1]) + (sum(stage_dims) if pool == "max" else 0)
     return slice(start, start + stage_dims[stage - 1])
-
-
-def _load_toy() -> Backbone:
-    from xmr_lib.encoders.toy_backbone import load_toy_backbone
-
-    net = load_toy_backbone()
-    pixels = {"image_size": net.image_size, "mean": net.mean, "std": net.std}
-    return Backbone("toy", net, net.stage_dims, **pixels, transform="whole")
 
 
 def _load_efficientnet_lite0() -> Backbone:
@@ -224,15 +210,9 @@ def _load_resnet(name: str) -> Backbone:
 
     net = models.get_model(name, weights=None)
     instead = "or use the backbone 'efficientnet-lite0', which works offline"
-    net.load_state_dict(hub_weights(name, _resnet_url(name), instead))
+    net.load_state_dict(hub_weights(name, "IMAGENET1K_V1", instead))  # as the papers used
     dims = (64, 128, 256, 512) if name == "resnet18" else (256, 512, 1024, 2048)
     return Backbone(name, ResNetStages(net), dims)
-
-
-def _resnet_url(name: str) -> str:
-    from torchvision import models
-
-    return models.get_model_weights(name)["IMAGENET1K_V1"].url  # the weights the papers used
 
 
 def device_of(net: nn.Module) -> torch.device:

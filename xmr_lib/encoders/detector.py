@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from xmr_lib.encoders.backbone import device_of
 from xmr_lib.encoders.weights import fingerprint, hub_weights
 
-NAME = "fasterrcnn_mobilenet_v3_large_320_fpn"
+NAME, WEIGHTS = "fasterrcnn_mobilenet_v3_large_320_fpn", "COCO_V1"
 N_BOXES = 36  # as bottom-up attention has
 SCORE = 0.01  # low: regions may be uncertain things, since only the best n are kept
 OVERLAP = 0.7  # a box that overlaps a better one more than this is left out
@@ -69,11 +69,5 @@ def load_detector() -> Detector:
         box_detections_per_img=4 * N_BOXES,  # before those of several classes are joined
     )
     instead = "or use kind='grid', which needs no detector"
-    net.load_state_dict(hub_weights(NAME, _weights_url(), instead))
+    net.load_state_dict(hub_weights(NAME, WEIGHTS, instead))
     return Detector(NAME, net, N_BOXES).to(memory_format=torch.channels_last)
-
-
-def _weights_url() -> str:
-    from torchvision import models
-
-    return models.get_model_weights(NAME)["COCO_V1"].url

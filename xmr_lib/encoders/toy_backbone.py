@@ -46,13 +46,8 @@ class Residual(nn.Module):
 class ToyBackbone(nn.Module):
     """Stem and four stages with strides of 4, 8, 16 and 16 pixels.
 
-    The last stage keeps its resolution, so that small things still have a cell of their own.
-
-    Attributes:
-        stage_dims: Channels of C1…C4.
-        image_size: Edge of the square pictures it was trained on, pixels.
-        mean: What is subtracted from each channel of pixels in [0, 1].
-        std: What they are divided by then.
+    The last stage keeps its resolution, so that small things still have a cell of their own. The
+    attributes are those of `xmr_lib.encoders.backbone.Backbone`.
     """
 
     stage_dims = (24, 48, 96, 160)

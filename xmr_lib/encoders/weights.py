@@ -25,17 +25,18 @@ def fingerprint(net: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def hub_weights(name: str, url: str, instead: str) -> dict[str, Tensor]:
-    """Weights in torch hub's cache, downloaded if they are not there.
+def hub_weights(name: str, version: str, instead: str) -> dict[str, Tensor]:
+    """Weights of torchvision in torch hub's cache, downloaded if they are not there.
 
     Args:
-        name: Whose weights, for messages.
-        url: Where they are; the end is the file's name, with the beginning of its SHA-256 in it.
+        name: Of the network.
+        version: Which of its weights.
         instead: What else the user could do ("or use …"), for the message.
 
     Raises:
         DataError: Neither here nor downloadable, or damaged; names file, address and folder.
     """
+    url = _url(name, version)  # ends with the file's name, which holds the beginning of its SHA-256
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
     if not file.is_file():
         patience = socket.getdefaulttimeout()
@@ -54,16 +55,17 @@ def hub_weights(name: str, url: str, instead: str) -> dict[str, Tensor]:
     return read_weights(file, sha256, "Delete the file, and it is downloaded again.")
 
 
-def read_weights(file: Path, sha256: str, cure: str) -> dict[str, Tensor]:
-    """Reads a checkpoint without running any code in it.
+def _url(name: str, version: str) -> str:
+    from torchvision import models  # slow to import
 
-    Args:
-        file: The checkpoint.
-        sha256: What its SHA-256 begins with.
-        cure: What to do about a damaged file, for the message.
+    return models.get_model_weights(name)[version].url
+
+
+def read_weights(file: Path, sha256: str, cure: str) -> dict[str, Tensor]:
+    """Reads a checkpoint, whose SHA-256 begins with `sha256`, without running any code in it.
 
     Raises:
-        DamagedFileError: Its contents are not what they were; names the file.
+        DamagedFileError: Its contents are not what they were; names the file and the `cure`.
     """
     try:
         if not hashlib.sha256(file.read_bytes()).hexdigest().startswith(sha256):

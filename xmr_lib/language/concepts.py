@@ -21,7 +21,7 @@ from xmr_lib.errors import DataError
 from xmr_lib.files import atomic
 from xmr_lib.language.words import Token
 
-KINDS = ("noun", "adjective", "verb")
+_SHARES = {"noun": 7, "adjective": 2, "verb": 1}
 _TAGS = {"NN": 0, "NNS": 0, "JJ": 1, "JJR": 1, "JJS": 1} | {
     tag: 2 for tag in ("VB", "VBD", "VBG", "VBN", "VBP", "VBZ")
 }
@@ -51,18 +51,10 @@ class Concepts:
         return len(self.words)
 
     @classmethod
-    def build(
-        cls,
-        tagged: Iterable[Sequence[Token]],
-        n_concepts: int = 300,
-        shares: tuple[int, ...] = (7, 2, 1),
-    ) -> Concepts:
+    def build(cls, tagged: Iterable[Sequence[Token]], n_concepts: int = 300) -> Concepts:
         """The most frequent nouns, adjectives and verbs of the training captions.
 
-        Args:
-            tagged: The captions as tokens.
-            n_concepts: How many; fewer where the captions have no more, with a warning.
-            shares: Of nouns, adjectives and verbs.
+        There are fewer than `n_concepts` where the captions have no more, with a warning.
 
         Raises:
             DataError: The captions hold no noun, adjective or verb.
@@ -78,18 +70,18 @@ class Concepts:
                     by_form[token.word][token.lemma, kind] += 1
         counts = Counter(concept for found in named for concept in found)
         frequent = sorted(counts, key=lambda concept: (-counts[concept], concept))
-        wanted = [n_concepts * share // sum(shares) for share in shares]
+        wanted = [n_concepts * share // sum(_SHARES.values()) for share in _SHARES.values()]
         wanted[0] += n_concepts - sum(wanted)  # what rounding leaves
         chosen: list[tuple[str, int]] = []
         for kind, n in enumerate(wanted):
             chosen += [concept for concept in frequent if concept[1] == kind][:n]
         if not chosen:
             raise DataError("The captions hold no noun, adjective or verb: no concepts.")
-        kinds = tuple(sum(kind == k for _, kind in chosen) for k in range(len(shares)))
+        kinds = tuple(sum(kind == k for _, kind in chosen) for k in range(len(_SHARES)))
         if len(chosen) < n_concepts:
             has = ", ".join(
                 f"{n} of {asked} {name}s"
-                for name, n, asked in zip(KINDS, kinds, wanted, strict=False)
+                for name, n, asked in zip(_SHARES, kinds, wanted, strict=True)
                 if n < asked
             )
             warnings.warn(

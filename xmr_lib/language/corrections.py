@@ -177,10 +177,7 @@ def _article_follows(tokens: Sequence[Token], i: int) -> bool:
 def _is_third_person(tokens: Sequence[Token], i: int, finite: bool) -> bool:
     """Whether a word that was taken for a plural is the clause's verb ("a truck parks").
 
-    Args:
-        tokens: The clause.
-        i: Which word.
-        finite: Whether the clause has another finite verb.
+    `finite` says whether the clause has another finite verb.
     """
     token, before, after = tokens[i], _near(tokens, i - 1), _near(tokens, i + 1)
     worn = _worn_colour(tokens, i)
@@ -208,10 +205,7 @@ def _is_third_person(tokens: Sequence[Token], i: int, finite: bool) -> bool:
 def _is_bare_verb(tokens: Sequence[Token], i: int, finite: bool) -> bool:
     """Whether a word that was taken for a noun or an adjective is the verb of a plural subject.
 
-    Args:
-        tokens: The clause.
-        i: Which word.
-        finite: Whether the clause has another finite verb.
+    `finite` says whether the clause has another finite verb.
     """
     token, before, after = tokens[i], _near(tokens, i - 1), _near(tokens, i + 1)
     if token.tag not in ("NN", "JJ") or token.word.endswith("ing") or token.word in COLOURS:

@@ -50,12 +50,7 @@ class Knowledge:
     def build(
         cls, config: SmfeaConfig, captions: Sequence[str], vocabulary: Vocabulary
     ) -> Knowledge:
-        """What a recipe needs, from training captions only.
-
-        Args:
-            config: Says which dictionaries, how large, by which tagger and parser.
-            captions: The training captions.
-            vocabulary: The run's words.
+        """What a recipe needs, from the captions of the training set only.
 
         Raises:
             DataError: A backend or a file that the recipe names cannot be used.

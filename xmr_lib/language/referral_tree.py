@@ -96,18 +96,16 @@ def tree_of_chunks(chunks: Sequence[Chunk]) -> ReferralTree:
     """
     root = _root(chunks)
     if root is None:
-        one, join, other = _left(chunks)
-        return ReferralTree((one, join, other, None, None, None, None))
-    one, join, other = _left(chunks[:root])
-    thing, relation, last = _right(chunks[root + 1 :])
-    return ReferralTree((one, join, other, chunks[root].text, thing, relation, last))
+        return ReferralTree((*_left(chunks), None, None, None, None))
+    right = _right(chunks[root + 1 :])
+    return ReferralTree((*_left(chunks[:root]), chunks[root].text, *right))
 
 
 def _root(chunks: Sequence[Chunk]) -> int | None:
+    kinds = [chunk.kind for chunk in chunks]
     for kind in ("verb", "participle", "preposition", "conjunction"):
-        for i, chunk in enumerate(chunks):
-            if chunk.kind == kind:
-                return i
+        if kind in kinds:
+            return kinds.index(kind)
     return None
 
 

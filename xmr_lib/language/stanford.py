@@ -1,9 +1,9 @@
 """The paper's parser: a Stanford parser that the user points to, run once for many sentences.
 
 Any jar with `edu.stanford.nlp.parser.lexparser.LexicalizedParser` will do, with any of its
-grammars; `XMR_STANFORD_JAR` and `XMR_STANFORD_GRAMMAR` say where they are. Words come with the
-tags of the kit's tagger. What the parse adds to the tags: which words are one noun phrase, and
-which verbs stand in a subordinate clause.
+grammars (`englishPCFG.ser.gz`); `XMR_STANFORD_JAR` and `XMR_STANFORD_GRAMMAR` say where they are.
+Words come with the tags of the kit's tagger. What the parse adds to the tags: which words are one
+noun phrase, and which verbs stand in a subordinate clause.
 """
 
 from __future__ import annotations
@@ -38,18 +38,9 @@ _OPTIONS = (
 
 
 def parse(
-    tagged: Sequence[Sequence[Token]],
-    jar: str | Path | None = None,
-    grammar: str | Path | None = None,
-    progress: bool = False,
+    tagged: Sequence[Sequence[Token]], progress: bool = False
 ) -> tuple[list[list[Chunk]], int]:
     """Chunks of every caption by the Stanford parser.
-
-    Args:
-        tagged: Captions as tokens.
-        jar: The parser; `$XMR_STANFORD_JAR` by default.
-        grammar: Such as `englishPCFG.ser.gz`; `$XMR_STANFORD_GRAMMAR` by default.
-        progress: Show a bar.
 
     Returns:
         The chunks, and how many captions the parser failed on (or were too long for it); for
@@ -58,7 +49,7 @@ def parse(
     Raises:
         DataError: Java, the jar or the grammar is missing, or the parser stopped.
     """
-    command = [*_java(), _file(jar, JAR, "jar"), *_OPTIONS, _file(grammar, GRAMMAR, "grammar")]
+    command = [*_java(), _file(JAR, "jar"), *_OPTIONS, _file(GRAMMAR, "grammar")]
     asked = [tokens for tokens in tagged if 0 < len(tokens) <= _LONGEST]
     parses = iter(_run(command, [_line(tokens) for tokens in asked], progress) if asked else ())
     chunks, failed = [], 0
@@ -75,8 +66,8 @@ def _java() -> list[str]:
     raise DataError("The parser 'stanford' needs Java (8 or newer), and there is no `java` here.")
 
 
-def _file(given: str | Path | None, variable: str, what: str) -> str:
-    path = given or os.environ.get(variable)
+def _file(variable: str, what: str) -> str:
+    path = os.environ.get(variable)
     if not path:
         raise DataError(
             f"The parser 'stanford' needs a Stanford parser's {what}: set {variable} to its path."

@@ -26,22 +26,11 @@ FEW = 8000  # fewer captions are done sooner here than by starting processes
 
 
 def trees_of(
-    captions: Sequence[str],
-    tagger: str = "hanta",
-    parser: str = "chunk",
-    workers: int | None = None,
+    captions: Sequence[str], tagger: str = "hanta", parser: str = "chunk"
 ) -> list[ReferralTree]:
     """The referral tree of every caption, in their order; computed once, then read from the cache.
 
-    Args:
-        captions: Any texts.
-        tagger: See `xmr_lib.language.tagging.TAGGERS`.
-        parser: See `xmr_lib.language.parsing.PARSERS`.
-        workers: Processes; by default one per core, and only this one for few captions.
-
-    Raises:
-        UnknownNameError: No such tagger or parser.
-        DataError: The backend cannot be used here.
+    Options and errors are those of `referral_tree`.
     """
     if parser not in PARSERS:
         raise UnknownNameError("parser", parser, PARSERS)
@@ -51,7 +40,7 @@ def trees_of(
     def make() -> list[ReferralTree]:
         if parser == "stanford":
             return _by_stanford(unique, tagger)
-        return _in_processes(unique, tagger, workers)
+        return _in_processes(unique, tagger)
 
     def load(file: Path) -> list[ReferralTree]:
         trees = [ReferralTree(tuple(row)) for row in json.loads(file.read_text(encoding="utf-8"))]
@@ -68,8 +57,8 @@ def trees_of(
     return [found[caption] for caption in captions]
 
 
-def _in_processes(captions: Sequence[str], tagger: str, workers: int | None) -> list[ReferralTree]:
-    workers = workers or (1 if len(captions) < FEW else os.cpu_count() or 1)
+def _in_processes(captions: Sequence[str], tagger: str) -> list[ReferralTree]:
+    workers = 1 if len(captions) < FEW else os.cpu_count() or 1
     pieces = [captions[i : i + CHUNK] for i in range(0, len(captions), CHUNK)]
     trees: list[ReferralTree] = []
     with tqdm(total=len(captions), desc="referral trees", unit="caption") as bar:

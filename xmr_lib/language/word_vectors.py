@@ -43,8 +43,7 @@ def caption_vectors(
     for tokens in tokenized:
         for i, token in enumerate(tokens):
             if token in forms:
-                near = (*tokens[max(0, i - WINDOW) : i], *tokens[i + 1 : i + 1 + WINDOW])
-                for word in near:
+                for word in tokens[max(0, i - WINDOW) : i] + tokens[i + 1 : i + 1 + WINDOW]:
                     if word in column:
                         counts[forms[token], column[word]] += 1
     vectors = _reduced(_positive_information(counts), dim)

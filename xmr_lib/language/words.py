@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 # Verbs in whose -ing form an e is lost: dribbl-, fenc-, rollerskat-, parachut-, wad-.
@@ -35,7 +35,7 @@ def word_set(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-@lru_cache(maxsize=1)
+@cache
 def lexicon() -> Any:
     """HanTa's model of English; its tags are those of the British National Corpus (C5)."""
     from HanTa import HanoverTagger
@@ -65,12 +65,7 @@ def verb_over_noun(word: str) -> float:
 
 @lru_cache(maxsize=50_000)
 def verb_lemma(word: str, tag: str) -> str:
-    """The lemma of a word that is a verb, by the lexicon, else by its spelling.
-
-    Args:
-        word: The word.
-        tag: Its form: "VBG", "VBZ", or "VBP" for the bare verb.
-    """
+    """The lemma of a "VBG", "VBZ" or bare "VBP", by the lexicon, else by its spelling."""
     if tag == "VBP":
         return word
     known = verb_over_noun(word) > -math.inf
