@@ -10,9 +10,8 @@ from xmr_lib import ensemble, evaluation, recipes, reranking, runs, toy
 from xmr_lib.data import captioned
 from xmr_lib.ensemble import Ensemble, Several, joined_vectors, mean_scores
 from xmr_lib.errors import DataError, UnknownNameError
-from xmr_lib.runs import DataSource
 from xmr_lib.similarity import Encoded, l2norm
-from xmr_lib.sources import features_of, grid_of
+from xmr_lib.sources import DataSource, features_of, grid_of
 
 TINY = {
     "word_dim": 12,

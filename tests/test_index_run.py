@@ -21,6 +21,7 @@ from xmr_lib.ensemble import Ensemble
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.index import Index, run_index
 from xmr_lib.retriever import score_table
+from xmr_lib.sources import DataSource
 
 SIZES = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "epochs": 1, "batch_size": 32}
 SIZES["vocabulary_threshold"] = 1
@@ -42,7 +43,7 @@ def data(folders):
 @pytest.fixture(scope="module")
 def trained(folders, data):
     """Trains a recipe on the scenes, or finds it."""
-    source = runs.DataSource(str(folders / "toy-tiny"))
+    source = DataSource(str(folders / "toy-tiny"))
 
     def of(recipe: str, **more):
         return runs.run(recipe, source, root=folders / "runs", **SIZES, **more)

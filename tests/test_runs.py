@@ -21,7 +21,7 @@ from xmr_lib.data.features import extract
 from xmr_lib.encoders.backbone import load_backbone
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.run_folders import fingerprint
-from xmr_lib.runs import DataSource
+from xmr_lib.sources import DataSource, default_backbone, is_toy
 
 TINY = {
     "word_dim": 12,
@@ -210,8 +210,8 @@ def test_what_is_toy():
     named = {"toy": True, "toy-1-2000": True, "toyota": False, "flickr8k": False}
     for name, expected in named.items():
         data = type("Data", (), {"name": name})()
-        assert runs.is_toy(data) is expected
-        assert runs.default_backbone(data) == ("toy" if expected else "efficientnet-lite0")
+        assert is_toy(data) is expected
+        assert default_backbone(data) == ("toy" if expected else "efficientnet-lite0")
 
 
 def test_paths_are_kept_absolute(tmp_path, monkeypatch):

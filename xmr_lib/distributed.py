@@ -64,28 +64,17 @@ class _Gather(torch.autograd.Function):
         return gradient.split(ctx.sizes)[dist.get_rank()], None
 
 
-def gather_with_gradient(rows: Tensor, sizes: Sequence[int] | None = None) -> Tensor:
-    """Rows of all processes, in the order of the processes; alone, the tensor itself.
+def gather_with_gradient(rows: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Rows of all processes, in the order of the processes.
 
     Args:
         rows: This process's `(b, …)`, of the same type and width everywhere.
-        sizes: Rows of each process, where they are known; else the processes tell one another.
+        sizes: Rows of each process.
 
     Returns:
         `(sum of sizes, …)`. Backward, each process gets the gradients of its own rows, added up
         over all processes: that of the sum of the processes' losses.
-
-    >>> gather_with_gradient(torch.tensor([[1.0], [2.0]]))  # one process
-    tensor([[1.],
-            [2.]])
     """
-    if not dist.is_initialized() or dist.get_world_size() == 1:
-        return rows
-    if sizes is None:
-        here = torch.tensor([len(rows)], device=rows.device)
-        each = [torch.empty_like(here) for _ in range(dist.get_world_size())]
-        dist.all_gather(each, here)
-        sizes = torch.cat(each).tolist()
     return _Gather.apply(rows, tuple(sizes))
 
 

@@ -8,7 +8,7 @@ from many parts, it is the mean of the score matrices, as its authors do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from pathlib import Path
@@ -19,14 +19,12 @@ from torch import Tensor
 
 from xmr_lib import recipes, runs
 from xmr_lib.data.captioned import CaptionedImages
-from xmr_lib.data.features import Features
-from xmr_lib.data.regions import Regions
 from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.evaluation import Retrieval
-from xmr_lib.recipes import Recipe
 from xmr_lib.retriever import Retriever
-from xmr_lib.runs import DataSource, Run
+from xmr_lib.runs import Run
 from xmr_lib.similarity import Encoded
+from xmr_lib.sources import DataSource
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class Ensemble(Retriever):
 
     @property
     def seconds(self) -> float:
-        """What training all members took."""
+        """Of the training of all members."""
         return sum(member.seconds for member in self.members)
 
     def encode_images(self, data: CaptionedImages) -> Several:
@@ -122,32 +120,20 @@ class Ensemble(Retriever):
 
     def score(self, images: Several, captions: Several) -> Tensor:
         """Mean of the members' scores, `(n_images, n_captions)`."""
-        return mean_scores(
-            [
-                member.score(some_images, some_captions)
-                for member, some_images, some_captions in zip(
-                    self.members, images.members, captions.members, strict=True
-                )
-            ]
-        )
+        each = zip(self.members, images.members, captions.members, strict=True)
+        return mean_scores([member.score(*items) for member, *items in each])
 
     @cached_property
     def report(self) -> CaptionedImages:
         """The images that the members report on."""
         return self.members[0].report
 
-    @property
-    def unknown_words(self) -> float:
-        """Share (0 … 1) of the reported captions' words that a member does not know, on average."""
-        return sum(member.unknown_words for member in self.members) / len(self.members)
-
     def on(
         self, data: str | Path | DataSource | CaptionedImages, *, regions: str | None = None
     ) -> Ensemble:
         """The ensemble on another data set, see `Run.on`."""
-        source = DataSource(str(data)) if isinstance(data, str | Path) else data
         moved = (
-            member.on(source, regions=regions if member.recipe.of_regions else None)
+            member.on(data, regions=regions if member.recipe.of_regions else None)
             for member in self.members
         )
         return Ensemble(self.name, tuple(moved))
@@ -158,19 +144,11 @@ class Ensemble(Retriever):
         return self.evaluate()[0]
 
 
-_OF_RUN = ("scale", "backbone", "regions")  # arguments of `runs.run`; others are recipe fields
+_OF_RUN = ("scale", "seed", "backbone", "regions", "root", "resume")  # arguments of `runs.run`
 
 
 def train(
-    name: str,
-    data: str | Path | DataSource | CaptionedImages = "toy",
-    *,
-    seed: int = 0,
-    root: Path | None = None,
-    resume: bool = True,
-    features: Mapping[bool, Features | Regions] | None = None,
-    recipe_of: Callable[[str], Recipe] | None = None,
-    **options: Any,
+    name: str, data: str | Path | DataSource | CaptionedImages = "toy", **options: Any
 ) -> Run | Ensemble:
     """Trains all that a name stands for; members that were trained before are reused.
 
@@ -178,33 +156,23 @@ def train(
         name: A recipe, `RFE-ensemble`, `A + B`, or one of these with `-rerank` (which changes
             nothing about the training: pass `reranking.Settings()` to `evaluate`).
         data: As for `runs.run`.
-        seed: Seed of every member.
-        root: As for `runs.run`.
-        resume: As for `runs.run`.
-        features: Features extracted before: pooled ones under False, regions under True.
-        recipe_of: Makes a member's recipe from its name; by default `runs.run` does, from
-            `options`.
-        options: Further arguments of `runs.run`, such as `scale`, or fields of the recipes.
+        options: Further arguments of `runs.run`, such as `seed`, or fields of the recipes.
 
     Raises:
         UnknownNameError: A member is no recipe.
     """
-    source = DataSource(str(data)) if isinstance(data, str | Path) else data
     members = recipes.compose(name).members
     fields = {key: value for key, value in options.items() if key not in _OF_RUN}
     own = {member: recipes.overrides_for(member, fields) for member in members}
     if unused := [key for key in fields if not any(key in each for each in own.values())]:
         known = {key for member in members for key in recipes.fields_of(member)}
         raise UnknownNameError(f"field of {name}", unused[0], sorted(known))
-    given = {key: options[key] for key in _OF_RUN if key in options}
     trained = []
     for member in members:
-        recipe = member if recipe_of is None else recipe_of(member)
-        of_regions = recipes.get(member).of_regions
-        some = given | own[member] | {"features": (features or {}).get(of_regions)}
-        if "regions" in some and not of_regions and len(members) > 1:
-            del some["regions"]  # for the other members
-        trained.append(runs.run(recipe, source, seed=seed, root=root, resume=resume, **some))
+        given = {key: options[key] for key in _OF_RUN if key in options}
+        if len(members) > 1 and not recipes.get(member).of_regions:
+            given.pop("regions", None)  # for the other members
+        trained.append(runs.run(member, data, **given, **own[member]))
     if len(trained) == 1:
         return trained[0]
     return Ensemble(name.removesuffix(recipes.RERANK), tuple(trained))

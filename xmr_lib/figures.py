@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import io
 import textwrap
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,18 +107,28 @@ def plot_history(
     loss.plot(epochs[~warm], history["loss"][~warm], "o", color=BLUE, markersize=4)
     if warm.any():
         loss.plot(
-            epochs[warm], history["loss"][warm], "o", color=BLUE, markerfacecolor="white",
+            epochs[warm],
+            history["loss"][warm],
+            "o",
+            color=BLUE,
+            markerfacecolor="white",
             label="all negatives",
-        )  # fmt: skip
+        )
         loss.legend(loc="upper right", fontsize=8)
     # All negatives add up to a far larger loss than the hardest ones.
     loss.set(title="Training loss", yscale="log" if warm.any() else "linear")
     if plateau is not None:
         loss.axhline(plateau, color=VERMILION, linestyle="--", linewidth=1.2)
         loss.text(
-            0.98, plateau, "2·B·margin: all collapsed", transform=loss.get_yaxis_transform(),
-            ha="right", va="bottom", color=VERMILION, fontsize=8,
-        )  # fmt: skip
+            0.98,
+            plateau,
+            "2·B·margin: all collapsed",
+            transform=loss.get_yaxis_transform(),
+            ha="right",
+            va="bottom",
+            color=VERMILION,
+            fontsize=8,
+        )
     recall.plot(epochs, history["rsum"], marker="o", markersize=4, color=GREEN)
     recall.set(title="Validation rsum (best epoch starred)")
     if history["rsum"].notna().any():
@@ -149,7 +159,7 @@ def plot_retrieved_images(
         query: A sentence, or several: one row each.
         hits: Its best images in order (with `image_file`), or a list of them for each sentence.
         right: Positions (`hit.index`) of the images it belongs to, or those of each sentence;
-            None when nobody knows.
+            None where they are unknown.
     """
     queries, hits, right = _as_rows(query, hits, right)
     columns = max((len(row) for row in hits), default=1)
@@ -176,7 +186,7 @@ def plot_retrieved_captions(
     Args:
         image: File, PIL image or array.
         hits: Best captions in order (with `caption`).
-        right: Positions of the image's own captions; None when nobody knows.
+        right: Positions of the image's own captions; None where they are unknown.
     """
     lines = [_wrapped(hit.caption, 62) for hit in hits]
     heights = [0.34 + 0.19 * line.count("\n") for line in lines]
@@ -208,7 +218,7 @@ def caption_cards(
     Args:
         queries: What was searched for, a sentence or the words that stand for an image.
         hits: The best answers of each query, in order.
-        right: Positions of the right answers of each query; None when nobody knows.
+        right: Positions of the right answers of each query; None where they are unknown.
         describe: Words for the answer at a position: a caption, or a caption of that image.
         title: Over the whole picture.
     """
@@ -219,71 +229,40 @@ def caption_cards(
     axes.axis("off")
     for row, (query, answers, known) in enumerate(zip(queries, hits, right, strict=True)):
         axes.text(
-            -1.1, row + 0.5, _wrapped(query, 25, lines=5), va="center", fontsize=9, weight="bold",
+            -1.1,
+            row + 0.5,
+            _wrapped(query, 25, lines=5),
+            va="center",
+            fontsize=9,
+            weight="bold",
             parse_math=False,
-        )  # fmt: skip
+        )
         for column, hit in enumerate(answers):
             colour, correct = _colour(hit, known), _mark(hit, known) == RIGHT
             box = FancyBboxPatch(
-                (column + 0.04, row + 0.06), 0.92, 0.88, boxstyle="round,pad=0,rounding_size=0.06",
-                facecolor="white", edgecolor=colour, linewidth=2.4 if correct else 1,
+                (column + 0.04, row + 0.06),
+                0.92,
+                0.88,
+                boxstyle="round,pad=0,rounding_size=0.06",
+                facecolor="white",
+                edgecolor=colour,
+                linewidth=2.4 if correct else 1,
                 linestyle="-" if correct else "--",
-            )  # fmt: skip
+            )
             axes.add_patch(box)
             label = _label(column + 1, hit, known)
             axes.text(column + 0.09, row + 0.12, label, va="top", fontsize=8, color=colour)
             words = _wrapped(describe(hit.index), 27, lines=4)
             axes.text(
-                column + 0.09, row + 0.32, words, va="top", fontsize=8, parse_math=False,
-            )  # fmt: skip
+                column + 0.09,
+                row + 0.32,
+                words,
+                va="top",
+                fontsize=8,
+                parse_math=False,
+            )
     if title:
         figure.suptitle(title, parse_math=False)
-    return figure
-
-
-@_styled
-def plot_embedding_space(
-    spaces: Mapping[str, tuple[np.ndarray, np.ndarray]],
-    image_of_caption: np.ndarray,
-    highlight: Collection[int] = (),
-) -> Picture:
-    """Images and captions of a joint space in two dimensions, every caption tied to its image.
-
-    The plane is that of largest variance (PCA, by singular value decomposition); each panel has
-    its own. Short lines mean that captions lie near their image.
-
-    Args:
-        spaces: Title -> (images `(n_images, d)`, captions `(n_captions, d)`), such as before and
-            after training.
-        image_of_caption: For each caption the row of its image.
-        highlight: Images that get a colour of their own, with their captions.
-    """
-    figure = Picture(figsize=(5.2 * len(spaces), 4.6), layout="constrained")
-    for axes, (title, (images, captions)) in zip(
-        np.ravel(figure.subplots(1, len(spaces), squeeze=False)), spaces.items(), strict=True
-    ):
-        together = np.concatenate([np.asarray(images), np.asarray(captions)]).astype(float)
-        together -= together.mean(axis=0)
-        _, scale, directions = np.linalg.svd(together, full_matrices=False)
-        flat = together @ directions[:2].T
-        image_at, caption_at = flat[: len(images)], flat[len(images) :]
-        shown = list(highlight)
-        for image in range(len(images)):
-            own = caption_at[image_of_caption == image]
-            special = image in shown
-            colour = PALETTE[shown.index(image) % len(PALETTE)] if special else "#9A9A9A"
-            width, alpha = (1.6, 1.0) if special else (0.6, 0.55)
-            for caption in own:
-                ends = np.stack([image_at[image], caption])
-                axes.plot(*ends.T, color=colour, linewidth=width, alpha=alpha, zorder=1 + special)
-            axes.plot(*own.T, "o", color=colour, markersize=4, alpha=alpha, zorder=2 + special)
-            axes.plot(
-                *image_at[image], "s", color=colour, markersize=8, alpha=alpha, zorder=3 + special,
-                markeredgecolor="white",
-            )  # fmt: skip
-        share = (scale[:2] ** 2).sum() / max((scale**2).sum(), np.finfo(float).tiny)
-        axes.set(title=title, xticks=[], yticks=[])
-        axes.set_xlabel(f"■ image  ● caption   (plane holds {share:.0%} of the variance)")
     return figure
 
 

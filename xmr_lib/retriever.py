@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from xmr_lib import evaluation, reranking, training
+from xmr_lib import evaluation, reranking
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.vocabulary import tokenize
 from xmr_lib.errors import DataError
@@ -29,12 +29,19 @@ class Retriever(ABC):
     Attributes:
         name: The recipe's name, or the ensemble's.
         data: The whole data set.
+        report: The images that are reported on.
         retrieval: Ranks on the reported split.
     """
 
     name: str
     data: CaptionedImages
+    report: CaptionedImages
     retrieval: Retrieval
+
+    @property
+    @abstractmethod
+    def runs(self) -> tuple[Retriever, ...]:
+        """This run alone, or an ensemble's members."""
 
     @abstractmethod
     def encode_images(self, data: CaptionedImages) -> Encoded:
@@ -66,11 +73,6 @@ class Retriever(ABC):
         """Recalls, ranks and rsum on the reported split."""
         return self.retrieval.metrics()
 
-    @cached_property
-    def report(self) -> CaptionedImages:
-        """The images that are reported on."""
-        return training.three_parts(self.data)[2]
-
     @property
     def searched(self) -> CaptionedImages:
         """The images that are searched by default: all photographs; of toy scenes, `report`."""
@@ -81,6 +83,12 @@ class Retriever(ABC):
         known = [member.vocabulary.index for member in self.runs]
         words = dict.fromkeys(tokenize(sentence))
         return tuple(word for word in words if not all(word in index for index in known))
+
+    @cached_property
+    def unknown_words(self) -> float:
+        """Share (0 … 1) of the reported captions' words that a run does not know, on average."""
+        shares = [run.vocabulary.share_of_unknown_words(self.report.captions) for run in self.runs]
+        return sum(shares) / len(shares)
 
     @cached_property
     def _encoded(self) -> dict[str, tuple[Encoded, Encoded]]:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -66,11 +66,7 @@ def place_of(recipe: Recipe, versions: dict[str, int], folder: Path, seed: int) 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
     """Lets one program at a time train a run; of several processes, the first takes the lock."""
-    if not distributed.is_main():
-        distributed.wait()
-        yield
-        return
-    with locked(folder, "this run"):
+    with locked(folder, "this run") if distributed.is_main() else nullcontext():
         distributed.wait()
         yield
 

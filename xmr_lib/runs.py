@@ -33,7 +33,7 @@ from xmr_lib.encoders.backbone import load_backbone, pool_stages
 from xmr_lib.encoding import encode_captions, encode_images
 from xmr_lib.errors import DataError
 from xmr_lib.evaluation import Retrieval
-from xmr_lib.files import atomic, runs_dir
+from xmr_lib.files import runs_dir
 from xmr_lib.language.knowledge import Knowledge
 from xmr_lib.recipes import Recipe, Scale
 from xmr_lib.retriever import Retriever
@@ -52,15 +52,12 @@ from xmr_lib.similarity import Encoded
 from xmr_lib.sources import (
     DataSource,
     Made,
-    default_backbone,
     features_of,
     grid_of,
     is_toy,
     refuse_unused,
     source_and_data,
 )
-
-__all__ = ["DataSource", "Run", "default_backbone", "is_toy", "load", "run"]
 
 
 @dataclass(eq=False)
@@ -109,9 +106,8 @@ class Run(Retriever):
     @property
     def backbone(self) -> str:
         """The network whose features it was trained on."""
-        return (
-            read_run(self.folder)["backbone"] if self.features is None else self.features.backbone
-        )
+        features = self.features
+        return read_run(self.folder)["backbone"] if features is None else features.backbone
 
     @cached_property
     def retrieval(self) -> Retrieval:
@@ -122,11 +118,6 @@ class Run(Retriever):
     def report(self) -> CaptionedImages:
         """The images that are reported on; of other data "test", or all of "val"."""
         return training.three_parts(self.data)[2] if self.at_home else training.reported(self.data)
-
-    @cached_property
-    def unknown_words(self) -> float:
-        """Share (0 … 1) of the reported captions' words that the run does not know."""
-        return self.vocabulary.share_of_unknown_words(self.report.captions)
 
     def on(
         self, data: str | Path | DataSource | CaptionedImages, *, regions: str | None = None
@@ -295,8 +286,7 @@ def run(
                 "torch": torch.__version__,
                 "metrics": trained.retrieval.metrics(),
             }
-            with atomic(folder / "run.json") as temporary:
-                temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
+            training.write_json(folder / "run.json", content)
         distributed.wait()
     return Run(
         folder,

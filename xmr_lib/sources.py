@@ -70,27 +70,17 @@ class DataSource:
         return replace(self, **paths)
 
 
-def loaded(source: str | Path | DataSource | CaptionedImages | None) -> CaptionedImages | None:
-    """Captioned images, from wherever they come; None stays None."""
-    if isinstance(source, str | Path):
-        source = DataSource(str(source))
-    return source.load() if isinstance(source, DataSource) else source
+def named(data: str | Path | DataSource | CaptionedImages) -> DataSource | CaptionedImages:
+    """A folder's or file's name as a `DataSource`; others as they are."""
+    return DataSource(str(data)) if isinstance(data, str | Path) else data
 
 
 def source_and_data(
     data: str | Path | DataSource | CaptionedImages,
 ) -> tuple[DataSource | None, CaptionedImages]:
     """Where data came from, where that is known, and the captioned images."""
-    source = DataSource(str(data)) if isinstance(data, str | Path) else data
-    if isinstance(source, DataSource):
-        return source, source.load()
-    return None, source
-
-
-def label_of(source: str | Path | DataSource | CaptionedImages, data: CaptionedImages) -> str:
-    """What files about a data set are called after: "toy", "toy-sketch", or the data's name."""
-    name = source.data if isinstance(source, DataSource) else str(source)
-    return name.replace(":", "-") if name.partition(":")[0] == "toy" else data.name
+    source = named(data)
+    return (source, source.load()) if isinstance(source, DataSource) else (None, source)
 
 
 def is_toy(data: CaptionedImages) -> bool:
@@ -141,11 +131,6 @@ def features_of(
 
 def refuse_unused(source: DataSource | None, regions: str | None, **options: str | None) -> None:
     """Refuses a backbone and the like where the features are read from files.
-
-    Args:
-        source: The data; a folder of precomputed regions brings its features along.
-        regions: Which regions; a TSV file brings its features along.
-        options: What was asked for besides.
 
     Raises:
         DataError: One of the options would have no effect.
@@ -198,19 +183,9 @@ class Made:
         return cls(kind, features.backbone, features.transform, tuple(features.stage_dims))
 
     def again(
-        self,
-        data: CaptionedImages,
-        source: DataSource | None,
-        regions: str | None,
-        name: str,
+        self, data: CaptionedImages, source: DataSource | None, regions: str | None, name: str
     ) -> Features | Regions:
-        """Features of other data, made in the same way.
-
-        Args:
-            data: The other data.
-            source: Where it came from; a folder of precomputed regions brings its features along.
-            regions: Which regions, where they are named ("grid-4") or read from a file.
-            name: Of the run that was trained on such features, for messages.
+        """Features of other data, made in the same way for the run called `name`.
 
         Raises:
             DataError: They cannot be made in the same way.
@@ -234,15 +209,13 @@ class Made:
             kind=regions or self.kind,
             transform=self.transform,
         )
-        if self._agrees(made := Made.of(found)):
+        made = Made.of(found)
+        if replace(made, transform=self.transform) == self:
             return found
         raise DataError(
             f"{name} was trained on {self}, and {data.name} brings {made}. Train with a backbone "
             "and regions that both data sets have, such as --regions grid-4."
         )
-
-    def _agrees(self, other: Made) -> bool:
-        return replace(self, transform="") == replace(other, transform="")
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.backbone}, size {' + '.join(map(str, self.dims))}"

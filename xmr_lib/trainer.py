@@ -129,7 +129,7 @@ class Trainer:
         progress = checkpoints.resume(accelerator, folder)
         if finetune and not progress.epoch and accelerator.is_main_process:
             progress.best_rsum = self._validate()["rsum"]  # better than before, or not at all
-            save_weights(model, folder / "best.safetensors")
+            save_tensors(folder / "best.safetensors", model.state_dict())
         for epoch in range(progress.epoch, epochs):
             started = time.perf_counter()
             for part in (order, batches):  # the prepared loader would start again from epoch 0
@@ -149,7 +149,7 @@ class Trainer:
                 _warn_of_collapse(row, metrics, self.select.n_images)
                 if metrics["rsum"] > progress.best_rsum:
                     progress.best_rsum = metrics["rsum"]
-                    save_weights(model, folder / "best.safetensors")
+                    save_tensors(folder / "best.safetensors", model.state_dict())
                 progress.history.append(row)
             progress.epoch = epoch + 1
             checkpoints.save(accelerator, folder, progress)
@@ -160,18 +160,10 @@ class Trainer:
         self, accelerator: Accelerator, finetune: bool
     ) -> tuple[DataLoader, LengthBatches]:
         """Training batches on the device, and the sampler that shuffles them."""
-        pictures = None
-        if finetune:
-            pictures = PixelDataset(self.learn, train=True, backbone=self.model.backbone)
-        pairs = Pairs(
-            self.learn,
-            self.learn_tokens,
-            self.features,
-            pictures,
-            self.nodes,
-            accelerator.process_index,
-            accelerator.num_processes,
-        )
+        backbone = self.model.backbone
+        pictures = PixelDataset(self.learn, train=True, backbone=backbone) if finetune else None
+        process = accelerator.process_index, accelerator.num_processes
+        pairs = Pairs(self.learn, self.learn_tokens, self.features, pictures, self.nodes, *process)
         batches = loader(pairs, self.config.batch_size, self.seed, workers=2 if finetune else 0)
         # `pairs` share batches out already; Accelerate would leave out one that is not full.
         prepared = prepare_data_loader(
@@ -202,9 +194,8 @@ def train_epoch(
     """
     model.train()
     totals: dict[str, torch.Tensor] = {}
-    n_batches, bound = 0, 0.0
+    n_batches, bound, first = 0, 0.0, None
     margin = accelerator.unwrap_model(model).config.margin
-    first = None
     for batch in batches:
         parts = model(batch, negatives)
         first = parts["loss"].detach() if first is None else first
@@ -218,11 +209,11 @@ def train_epoch(
         bound += plateau(batch.n_pairs, margin)
     means = {name: float(total) / n_batches for name, total in totals.items()}
     if not np.isfinite(means["loss"]):
-        rate = optimizer.param_groups[0]["lr"]
         if not torch.isfinite(first):  # before any weight was changed
             raise DataError(
                 "The loss is not finite from the start: the features are not, or too large."
             )
+        rate = optimizer.param_groups[0]["lr"]
         raise DataError(f"The loss is not finite: lower the learning rate lr, now {rate:g}.")
     means["plateau"] = float(totals["L_img"] + totals["L_sent"]) / bound
     return means
@@ -299,13 +290,8 @@ def accelerator_for(model: RetrievalModel) -> Accelerator:
     return accelerator
 
 
-def save_weights(model: torch.nn.Module, path: Path) -> None:
-    """Writes a model's weights as safetensors with a checksum, atomically."""
-    save_tensors(path, model.state_dict())
-
-
 def load_weights(model: torch.nn.Module, path: Path) -> None:
-    """Reads weights that `save_weights` wrote; nothing in the file is executed.
+    """Reads a model's weights from safetensors; nothing in the file is executed.
 
     Raises:
         DataError: The file is missing, damaged, or of another model.

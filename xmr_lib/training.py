@@ -25,11 +25,11 @@ from xmr_lib.data.vocabulary import Vocabulary
 from xmr_lib.encoders.backbone import load_backbone
 from xmr_lib.errors import DataError
 from xmr_lib.evaluation import Retrieval
-from xmr_lib.files import atomic, writable
+from xmr_lib.files import atomic, save_tensors, writable
 from xmr_lib.language.knowledge import Knowledge
 from xmr_lib.recipes import Recipe
 from xmr_lib.similarity import Parts
-from xmr_lib.trainer import Trainer, evaluate, save_weights, threads_for
+from xmr_lib.trainer import Trainer, evaluate, threads_for
 
 
 def three_parts(data: CaptionedImages) -> tuple[CaptionedImages, CaptionedImages, CaptionedImages]:
@@ -77,23 +77,14 @@ def reported(data: CaptionedImages) -> CaptionedImages:
 
 @dataclass(frozen=True)
 class Trained:
-    """What training leaves behind, in memory and in the run's folder.
+    """What training leaves behind, in memory and in the run's folder."""
 
-    Attributes:
-        model: With the weights that were best on the selection split.
-        vocabulary: Words it knows.
-        knowledge: SMFEA's and CVSE's categories and concepts.
-        history: One row per epoch.
-        retrieval: Ranks on the reported split.
-        threads: CPU threads that it was trained with.
-    """
-
-    model: models.RetrievalModel
+    model: models.RetrievalModel  # with the weights that were best on the selection split
     vocabulary: Vocabulary
     knowledge: Knowledge
-    history: list[dict]
-    retrieval: Retrieval
-    threads: int
+    history: list[dict]  # one row per epoch
+    retrieval: Retrieval  # ranks on the reported split
+    threads: int  # of the CPU
 
 
 def train(
@@ -112,11 +103,11 @@ def train(
 
     Args:
         recipe: What to train.
-        data: Captioned images with their splits (see `three_parts`).
+        data: Captioned images with their splits.
         features: Pooled features of the whole data set `(n_images, 2 * sum(stage_dims))`, or its
             regions.
         stage_dims: Channels of C1…C4; of regions the one size of their features.
-        folder: Where everything is written.
+        folder: Of the run.
         backbone: Name of the network that made the features; stage 2 trains it.
         transform: Kind of transform the features went through; stage 2 keeps to it.
         seed: Seed of weights and batches; fixes the result on one machine.
@@ -141,7 +132,11 @@ def train(
             vocabulary.save(folder / "vocabulary.json")
             knowledge.save(folder)
     distributed.wait()
-    _require_seen(folder)
+    if not (folder / "recipe.json").is_file():
+        raise DataError(
+            f"{folder} was made by the first process, but {platform.node()} does not see it: the "
+            "machines that train together need runs on a disk that they share (set XMR_RUNS)."
+        )
     set_seed(seed)
     model = models.build(recipe.model, len(vocabulary), stage_dims, knowledge=knowledge)
     model.fit_features(_features_to_fit(features, learn.rows))
@@ -159,8 +154,8 @@ def train(
             history += trainer.stage(2)
         if distributed.is_main():
             retrieval = evaluate(model, report, features, vocabulary.encode(report.captions))
-            _write_json(folder / "history.json", history)
-            save_weights(model, folder / "model.safetensors")
+            write_json(folder / "history.json", history)
+            save_tensors(folder / "model.safetensors", model.state_dict())
             retrieval.save(folder / "ranks.npz")
     distributed.wait()
     if not distributed.is_main():
@@ -172,29 +167,18 @@ def train(
 def _begin(folder: Path, recipe: Recipe, resume: bool) -> None:
     """Makes a run's folder, or clears it of epochs of another recipe."""
     folder.mkdir(parents=True, exist_ok=True)
-    if not resume or begun_with(folder) not in (None, json.loads(json.dumps(recipe.to_json()))):
+    try:
+        before = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # nothing begun, or damaged
+        before = None
+    if not resume or before not in (None, json.loads(json.dumps(recipe.to_json()))):
         for name in ("stage-1", "stage-2"):
             shutil.rmtree(folder / name, ignore_errors=True)
-    _write_json(folder / "recipe.json", recipe.to_json())
+    write_json(folder / "recipe.json", recipe.to_json())
 
 
-def begun_with(folder: Path) -> dict | None:
-    """The recipe's JSON that a run was begun with; None where there is none, or it is damaged."""
-    try:
-        return json.loads((folder / "recipe.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-
-
-def _require_seen(folder: Path) -> None:
-    if not (folder / "recipe.json").is_file():
-        raise DataError(
-            f"{folder} was made by the first process, but {platform.node()} does not see it: the "
-            "machines that train together need runs on a disk that they share (set XMR_RUNS)."
-        )
-
-
-def _write_json(path: Path, content: object) -> None:
+def write_json(path: Path, content: object) -> None:
+    """Writes JSON atomically."""
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(content, indent=1), encoding="utf-8")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,58 @@ from xmr_course.lessons.drawing import (
 from xmr_course.lessons.drawing import plot_scores as plot_scores
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.images import open_image
-from xmr_lib.figures import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILION, Picture
+from xmr_lib.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PALETTE, VERMILION, Picture
+
+
+@styled
+def plot_embedding_space(
+    spaces: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    image_of_caption: np.ndarray,
+    highlight: Collection[int] = (),
+) -> Picture:
+    """Images and captions of a joint space in two dimensions, every caption tied to its image.
+
+    The plane is that of largest variance (PCA, by singular value decomposition); each panel has
+    its own. Short lines mean that captions lie near their image.
+
+    Args:
+        spaces: Title -> (images `(n_images, d)`, captions `(n_captions, d)`), such as before and
+            after training.
+        image_of_caption: For each caption the row of its image.
+        highlight: Images that get a colour of their own, with their captions.
+    """
+    figure = Picture(figsize=(5.2 * len(spaces), 4.6), layout="constrained")
+    for axes, (title, (images, captions)) in zip(
+        np.ravel(figure.subplots(1, len(spaces), squeeze=False)), spaces.items(), strict=True
+    ):
+        together = np.concatenate([np.asarray(images), np.asarray(captions)]).astype(float)
+        together -= together.mean(axis=0)
+        _, scale, directions = np.linalg.svd(together, full_matrices=False)
+        flat = together @ directions[:2].T
+        image_at, caption_at = flat[: len(images)], flat[len(images) :]
+        shown = list(highlight)
+        for image in range(len(images)):
+            own = caption_at[image_of_caption == image]
+            special = image in shown
+            colour = PALETTE[shown.index(image) % len(PALETTE)] if special else "#9A9A9A"
+            width, alpha = (1.6, 1.0) if special else (0.6, 0.55)
+            for caption in own:
+                ends = np.stack([image_at[image], caption])
+                axes.plot(*ends.T, color=colour, linewidth=width, alpha=alpha, zorder=1 + special)
+            axes.plot(*own.T, "o", color=colour, markersize=4, alpha=alpha, zorder=2 + special)
+            axes.plot(
+                *image_at[image],
+                "s",
+                color=colour,
+                markersize=8,
+                alpha=alpha,
+                zorder=3 + special,
+                markeredgecolor="white",
+            )
+        share = (scale[:2] ** 2).sum() / max((scale**2).sum(), np.finfo(float).tiny)
+        axes.set(title=title, xticks=[], yticks=[])
+        axes.set_xlabel(f"■ image  ● caption   (plane holds {share:.0%} of the variance)")
+    return figure
 
 
 @styled

@@ -19,6 +19,7 @@ import pandas as pd
 import seaborn as sns
 from tqdm.auto import tqdm
 
+from xmr_course.tables.rows import label_of
 from xmr_lib import evaluation, recipes, runs, trainer, training
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
@@ -28,7 +29,7 @@ from xmr_lib.evaluation import RECALLS, Retrieval
 from xmr_lib.figures import GREY, PALETTE, Picture, style
 from xmr_lib.files import runs_dir
 from xmr_lib.recipes import Scale
-from xmr_lib.sources import DataSource, features_of, is_toy, label_of, loaded
+from xmr_lib.sources import DataSource, features_of, is_toy, named, source_and_data
 from xmr_lib.stats import baselines
 
 RIDGE = "ridge"  # the baseline's row, in the place of a recipe's name
@@ -128,8 +129,8 @@ def measure(
     Raises:
         DataError: A size is impossible, or the data cannot be used.
     """
-    source = DataSource(str(source)) if isinstance(source, str | Path) else source
-    data = loaded(source)
+    source = named(source)
+    data = source_and_data(source)[1]
     scale = scale or ("toy" if is_toy(data) else "laptop")
     plain = recipes.get(recipe, scale, **overrides)
     if features is None:

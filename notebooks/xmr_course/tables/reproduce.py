@@ -21,8 +21,8 @@ from tqdm.auto import tqdm
 from xmr_course.tables import paper
 from xmr_course.tables.paper import PaperTable
 from xmr_course.tables.pictures import plot_comparison
-from xmr_course.tables.rows import KnownFeatures, TrainedRows
-from xmr_lib import distributed, figures, recipes, reranking, runs
+from xmr_course.tables.rows import KnownFeatures, TrainedRows, label_of
+from xmr_lib import distributed, figures, recipes, reranking
 from xmr_lib.data.captioned import CaptionedImages
 from xmr_lib.data.features import Features
 from xmr_lib.errors import DataError, UnknownNameError
@@ -30,7 +30,7 @@ from xmr_lib.evaluation import RECALLS, Protocol, Retrieval, joined
 from xmr_lib.files import atomic, figures_dir
 from xmr_lib.recipes import Composition, Scale
 from xmr_lib.retriever import Retriever
-from xmr_lib.sources import label_of, loaded
+from xmr_lib.sources import DataSource, is_toy, named, source_and_data
 from xmr_lib.stats import significance
 
 SHIPPED = Path(__file__).parents[3] / "figures" / "reproduce"  # of the checkout
@@ -43,7 +43,7 @@ SIGNS = {
 
 def reproduce(
     table: str,
-    data: str | Path | runs.DataSource | CaptionedImages = "toy",
+    data: str | Path | DataSource | CaptionedImages = "toy",
     seeds: Sequence[int] = (0, 1, 2),
     scale: Scale | None = None,
     *,
@@ -53,7 +53,7 @@ def reproduce(
     protocol: Protocol | None = None,
     rows: Sequence[str] = (),
     extra: Sequence[str] = (),
-    transfer_to: str | Path | runs.DataSource | CaptionedImages | None = None,
+    transfer_to: str | Path | DataSource | CaptionedImages | None = None,
     root: Path | None = None,
     out: Path | None = None,
     **overrides: Any,
@@ -95,10 +95,10 @@ def reproduce(
     _require_recipes(printed)
     if not seeds:
         raise DataError("Give at least one seed.")
-    source = runs.DataSource(str(data)) if isinstance(data, str | Path) else data
-    data = loaded(source)
+    source = named(data)
+    data = source_and_data(source)[1]
     label = label_of(source, data)
-    toy = runs.is_toy(data)
+    toy = is_toy(data)
     scale = scale or ("toy" if toy else "laptop")
     chosen = {
         method: recipes.compose(name)
@@ -110,10 +110,8 @@ def reproduce(
         raise UnknownNameError(f"trainable row of {table}", unknown.pop(), trainable)
     known = KnownFeatures(source, data, backbone, regions, features)
     trained = TrainedRows(printed, source, known, scale, overrides, root)
-    target = transfer_to
-    if isinstance(target, str | Path):
-        target = runs.DataSource(str(target))
-    goal = loaded(target)
+    target = named(transfer_to)
+    goal = target and source_and_data(target)[1]
     measured: dict[str, list[Retrieval]] = {method: [] for method in chosen}
     at_home: dict[str, list[float]] = {method: [] for method in chosen}
     seconds: dict[str, list[float]] = {method: [] for method in chosen}
@@ -134,7 +132,7 @@ def reproduce(
         frame["at_home_rsum"] = [np.mean(at_home.get(m) or np.nan) for m in printed.methods]
         where = f"{label} → {label_of(target, goal)}"  # short enough for a title
         label = f"{label}-to-{label_of(target, goal)}"
-        toy = toy or runs.is_toy(goal)
+        toy = toy or is_toy(goal)
     frame.attrs["title"] = _title(printed, where, toy, scale, protocol, seeds)
     frame.attrs["notes"] = [str(note) for note in printed.footnotes]
     if distributed.is_main():  # of several processes, one writes

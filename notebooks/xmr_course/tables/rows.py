@@ -14,7 +14,13 @@ from xmr_lib.data.regions import Regions
 from xmr_lib.ensemble import Ensemble
 from xmr_lib.recipes import Composition, Recipe, Scale
 from xmr_lib.retriever import Retriever
-from xmr_lib.sources import features_of
+from xmr_lib.sources import DataSource, features_of
+
+
+def label_of(source: DataSource | CaptionedImages, data: CaptionedImages) -> str:
+    """What files about a data set are called after: "toy", "toy-sketch", or the data's name."""
+    name = source.data if isinstance(source, DataSource) else ""
+    return name.replace(":", "-") if name.partition(":")[0] == "toy" else data.name
 
 
 class KnownFeatures:
@@ -22,13 +28,13 @@ class KnownFeatures:
 
     def __init__(
         self,
-        source: runs.DataSource | CaptionedImages,
+        source: DataSource | CaptionedImages,
         data: CaptionedImages,
         backbone: str | None,
         regions: str | None,
         pooled: Features | None = None,
     ) -> None:
-        self.source = source if isinstance(source, runs.DataSource) else None
+        self.source = source if isinstance(source, DataSource) else None
         self.data, self.backbone, self.regions = data, backbone, regions
         self.found: dict[bool, Features | Regions] = {} if pooled is None else {False: pooled}
 
@@ -51,7 +57,7 @@ class TrainedRows:
     def __init__(
         self,
         printed: PaperTable,
-        source: runs.DataSource | CaptionedImages,
+        source: DataSource | CaptionedImages,
         features: KnownFeatures,
         scale: Scale,
         overrides: dict[str, Any],

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from tqdm.auto import tqdm
 
 from xmr_course.tables import paper, pictures
-from xmr_course.tables.rows import KnownFeatures
+from xmr_course.tables.rows import KnownFeatures, label_of
 from xmr_lib import figures, models, recipes, trainer, training
 from xmr_lib.data.batches import Pairs, loader
 from xmr_lib.data.captioned import CaptionedImages
@@ -27,7 +27,7 @@ from xmr_lib.data.regions import Regions
 from xmr_lib.data.vocabulary import Vocabulary
 from xmr_lib.files import atomic, figures_dir
 from xmr_lib.recipes import Recipe, Scale
-from xmr_lib.sources import DataSource, is_toy, label_of, loaded
+from xmr_lib.sources import DataSource, is_toy, named, source_and_data
 
 _VARIANTS = [f"{way} {pool}" for way in ("t-i", "i-t") for pool in ("LSE", "AVG")]
 # Printed row -> recipes whose mean it is, and the row that it extends.
@@ -179,8 +179,8 @@ def reproduce_times(
     Returns:
         As `measure`, with the files' names in `attrs`.
     """
-    source = DataSource(str(data)) if isinstance(data, str | Path) else data
-    data = loaded(source)
+    source = named(data)
+    data = source_and_data(source)[1]
     label = label_of(source, data)
     scale = scale or ("toy" if is_toy(data) else "laptop")
     known = KnownFeatures(source, data, backbone, regions)
