@@ -17,6 +17,23 @@ def _own_folders(tmp_path_factory, monkeypatch):
 
 
 @pytest.fixture(scope="session")
+def scenes(tmp_path_factory):
+    """A folder of sixty toy scenes; beside it, `cache` and `runs` of the tests that use it."""
+    from xmr_lib import toy
+
+    folder = tmp_path_factory.mktemp("sixty") / "toy-tiny"
+    toy.draw(n_train=40, n_val=10, n_test=10, folder=folder)
+    return folder
+
+
+@pytest.fixture
+def beside_scenes(scenes, monkeypatch):
+    """Features and runs of the sixty scenes are shared by all tests."""
+    monkeypatch.setenv("XMR_CACHE", str(scenes.parent / "cache"))
+    monkeypatch.setenv("XMR_RUNS", str(scenes.parent / "runs"))
+
+
+@pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """Runs of one epoch on 24 toy scenes (8 for the test), by recipe and seed."""
     from xmr_lib import runs, toy

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from made_data import TINY
 from PIL import Image
 from xmr_course.__main__ import main as course
 from xmr_course.tables import timing
@@ -16,20 +18,8 @@ from xmr_lib.__main__ import main
 from xmr_lib.command_line import overrides_of
 from xmr_lib.errors import DataError, UnknownNameError
 
-TINY = "word_dim=12 rnn_dim=16 joint_dim=16 epochs=2 batch_size=32 vocabulary_threshold=1"
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    place = tmp_path_factory.mktemp("data")
-    toy.draw(n_train=40, n_val=10, n_test=10, folder=place / "toy-tiny")
-    return place / "toy-tiny"
-
-
-@pytest.fixture(autouse=True)
-def folders(scenes, monkeypatch):
-    monkeypatch.setenv("XMR_CACHE", str(scenes.parent / "cache"))
-    monkeypatch.setenv("XMR_RUNS", str(scenes.parent / "runs"))
+pytestmark = pytest.mark.usefixtures("beside_scenes")
+SETTINGS = [f"{name}={value}" for name, value in TINY.items()]
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +28,9 @@ def trained(scenes):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XMR_CACHE", str(scenes.parent / "cache"))
         patch.setenv("XMR_RUNS", str(scenes.parent / "runs"))
-        main(["train", "RFE", "--data", str(scenes), "--set", *TINY.split()])
-    (found,) = (scenes.parent / "runs").glob("*/toy/rfe-*/seed-0")
-    return found
+        main(["train", "RFE", "--data", str(scenes), "--set", *SETTINGS])
+    (found,) = (scenes.parent / "runs").glob("toy-tiny-*/toy/rfe-*/seed-0/run.json")
+    return found.parent
 
 
 def refused(capsys, *arguments, command=main) -> str:
@@ -54,23 +44,19 @@ def refused(capsys, *arguments, command=main) -> str:
 
 
 def test_train_prints_metrics_and_where_the_run_is(trained, scenes, capsys):
-    main(["train", "RFE", "--data", str(scenes), "--set", *TINY.split()])  # finished: reused
+    main(["train", "RFE", "--data", str(scenes), "--set", *SETTINGS])  # finished: reused
     said = capsys.readouterr().out
     assert "i2t_r1" in said and "rsum" in said and "RFE" in said
     assert "10 images, 50 captions" in said and f"Run: {trained}" in said
     run = runs.load(trained)
     assert f"{run.metrics['rsum']:.1f}" in said
-    assert run.recipe == recipes.get(
-        "RFE", "toy", word_dim=12, rnn_dim=16, joint_dim=16, epochs=2, batch_size=32,
-        vocabulary_threshold=1,
-    )  # fmt: skip
+    assert run.recipe == recipes.get("RFE", "toy", **TINY)
 
 
 def test_train_with_finetuning(tmp_path, capsys):
     toy.draw(n_train=6, n_val=2, n_test=2, folder=tmp_path / "toy-few")
-    settings = TINY.replace("epochs=2", "epochs=1").split()
     few = str(tmp_path / "toy-few")
-    main(["train", "VSE++", "--data", few, "--finetune", "1", "--set", *settings])
+    main(["train", "VSE++", "--data", few, "--finetune", "1", "--set", *SETTINGS, "epochs=1"])
     said = capsys.readouterr().out
     run = runs.load(said.split("Run: ")[1].strip())
     assert run.recipe.training.finetune_epochs == 1 and run.history["stage"].tolist() == [1, 2]
@@ -97,8 +83,11 @@ def test_train_refuses(scenes, capsys):
 
 def test_settings_take_their_types():
     assert overrides_of(("margin=0.3", "epochs=5", "standardise=false", "word_pooling=none")) == {
-        "margin": 0.3, "epochs": 5, "standardise": False, "word_pooling": None,
-    }  # fmt: skip
+        "margin": 0.3,
+        "epochs": 5,
+        "standardise": False,
+        "word_pooling": None,
+    }
     recipe = recipes.get("RFE", **overrides_of(("avg_stages=4", "max_stages=1,2", "lr=1e-3")))
     assert (recipe.model.avg_stages, recipe.model.max_stages, recipe.training.lr) == (
         (4,),
@@ -238,12 +227,15 @@ def test_extract(scenes, capsys):
     )
 
 
+def make_scale_tiny(monkeypatch):
+    """Lets the course train the small models, for one epoch."""
+    tiny = recipes.SCALES["toy"] | TINY | {"epochs": 1}
+    monkeypatch.setitem(recipes.SCALES, "toy", tiny)
+
+
 def test_reproduce(scenes, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XMR_FIGURES", str(tmp_path))
-    small = dict(pair.split("=") for pair in TINY.split()) | {"epochs": 1}
-    monkeypatch.setitem(
-        recipes.SCALES, "toy", recipes.SCALES["toy"] | {k: int(v) for k, v in small.items()}
-    )
+    make_scale_tiny(monkeypatch)
     course(["reproduce", "rfe-8", "--data", str(scenes), "--seeds", "0", "1"])
     said = capsys.readouterr().out
     assert "TOY NUMBERS" in said and "avg-4-GRU-emb-avg" in said and "422.8" in said
@@ -256,8 +248,7 @@ def test_reproduce(scenes, capsys, monkeypatch, tmp_path):
 
 def test_reproduce_by_transfer(scenes, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XMR_FIGURES", str(tmp_path))
-    sizes = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "batch_size": 32, "epochs": 1}
-    monkeypatch.setitem(recipes.SCALES, "toy", recipes.SCALES["toy"] | sizes)
+    make_scale_tiny(monkeypatch)
     rows = ["--rows", "VSE++", "--seeds", "0"]
     course(["reproduce", "smfea-4", "--data", str(scenes), "--transfer-to", str(scenes), *rows])
     said = capsys.readouterr().out
@@ -271,8 +262,7 @@ def test_unknown_tables_are_refused(capsys):
 
 def test_reproduce_the_table_of_times(scenes, capsys, monkeypatch, tmp_path):
     monkeypatch.setenv("XMR_FIGURES", str(tmp_path))
-    sizes = {"word_dim": 12, "rnn_dim": 16, "joint_dim": 16, "batch_size": 32}
-    monkeypatch.setitem(recipes.SCALES, "toy", recipes.SCALES["toy"] | sizes)
+    make_scale_tiny(monkeypatch)
     real = timing.measure
     monkeypatch.setattr(timing, "measure", lambda *given, **_: real(*given, runs=2, iterations=2))
     course(["reproduce", "rfe-5", "--data", str(scenes)])
@@ -282,8 +272,11 @@ def test_reproduce_the_table_of_times(scenes, capsys, monkeypatch, tmp_path):
     frame = pd.read_csv(tmp_path / "reproduce" / "rfe-5-toy-tiny.csv").set_index("method")
     assert frame["measured_train_s"].gt(0).all() and frame["sd_test_s"].notna().all()
     assert frame["extends"].fillna("").to_dict() == {
-        "VSE++": "", "VSE++-RFE": "VSE++", "SCAN": "", "SCAN-RFE": "SCAN",
-    }  # fmt: skip
+        "VSE++": "",
+        "VSE++-RFE": "VSE++",
+        "SCAN": "",
+        "SCAN-RFE": "SCAN",
+    }
     assert frame.loc["SCAN", "measured_train_s"] > frame.loc["VSE++", "measured_train_s"]
     assert (tmp_path / "reproduce" / "rfe-5-toy-tiny.png").is_file()
 
@@ -307,12 +300,14 @@ def test_stopping_says_how_to_go_on(scenes, capsys, monkeypatch):
 
 
 def test_train_an_ensemble_and_a_reranked_name(scenes, capsys):
-    sizes = ["--data", str(scenes), "--set", *TINY.split()]
+    sizes = ["--data", str(scenes), "--set", *SETTINGS]
     main(["train", "VSE++ + SCAN t-i AVG", *sizes])
     said = capsys.readouterr().out
     assert [line.split("  ")[0] for line in said.splitlines()[1:4]] == [
-        "VSE++", "SCAN t-i AVG", "VSE++ + SCAN t-i AVG",
-    ]  # fmt: skip
+        "VSE++",
+        "SCAN t-i AVG",
+        "VSE++ + SCAN t-i AVG",
+    ]
     assert said.count("Run: ") == 2
     main(["train", "RFE-rerank", *sizes])
     said = capsys.readouterr().out
@@ -320,7 +315,7 @@ def test_train_an_ensemble_and_a_reranked_name(scenes, capsys):
 
 
 def test_evaluate_an_ensemble_of_folders_reranked(scenes, trained, capsys):
-    main(["train", "VSE++", "--data", str(scenes), "--set", *TINY.split()])
+    main(["train", "VSE++", "--data", str(scenes), "--set", *SETTINGS])
     other = capsys.readouterr().out.rsplit("Run: ", 1)[1].strip()
     main(["evaluate", str(trained), "--also", other, "--rerank", "--k1", "4", "--k2", "2"])
     said = capsys.readouterr().out
@@ -337,16 +332,12 @@ def test_extract_regions(scenes, capsys):
 
 def test_scan_folders_are_data_like_any_other(tmp_path, capsys):
     """A folder as SCAN's: features and captions, no photographs."""
-    import numpy as np
-
     rng = np.random.default_rng(0)
     for split, n in (("train", 12), ("dev", 4), ("test", 4)):
         np.save(tmp_path / f"{split}_ims.npy", rng.standard_normal((n, 3, 8)).astype("f4"))
         lines = [f"a caption {i % 7} of picture {i // 5}" for i in range(5 * n)]
         (tmp_path / f"{split}_caps.txt").write_text("\n".join(lines) + "\n")
-    main(
-        ["train", "SCAN t-i AVG", "--data", str(tmp_path), "--scale", "toy", "--set", *TINY.split()]
-    )
+    main(["train", "SCAN t-i AVG", "--data", str(tmp_path), "--scale", "toy", "--set", *SETTINGS])
     said = capsys.readouterr().out
     assert "4 images, 20 captions" in said
     run = runs.load(said.rsplit("Run: ", 1)[1].strip())

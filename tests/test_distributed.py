@@ -14,10 +14,10 @@ import distributed_worker as worker
 import psutil
 import pytest
 import torch
-from made_data import STAGE_DIMS
+from made_data import STAGE_DIMS, TINY, never
 from safetensors.torch import load_file
 
-from xmr_lib import distributed, models, runs, toy, training
+from xmr_lib import distributed, models, runs, training
 from xmr_lib.data.batches import Batch, LengthBatches
 from xmr_lib.errors import DataError
 from xmr_lib.sources import DataSource
@@ -211,9 +211,6 @@ def test_processes_fetch_their_share_of_the_very_same_batches(of_regions):
 def test_models_alone_are_untouched_by_sharing(monkeypatch):
     """Without a share nothing is sent: a collective would fail here, where nobody has joined."""
 
-    def never(*_, **__):
-        raise AssertionError("one process has nobody to talk to")
-
     monkeypatch.setattr(distributed.dist, "all_gather", never)
     recipe = worker.recipes.get("VSE++", "toy", **worker.SIZES)
     model = models.build(recipe.model, 9, STAGE_DIMS)
@@ -224,15 +221,6 @@ def test_models_alone_are_untouched_by_sharing(monkeypatch):
 
 
 # The command -------------------------------------------------------------------------------------
-
-TINY = {
-    "word_dim": 12,
-    "rnn_dim": 16,
-    "joint_dim": 16,
-    "epochs": 12,
-    "batch_size": 33,
-    "vocabulary_threshold": 1,
-}
 
 
 def killed(command: list[str], runs_folder: Path) -> Path:
@@ -249,14 +237,16 @@ def killed(command: list[str], runs_folder: Path) -> Path:
     return found[0].parents[1]
 
 
-def test_a_killed_train_command_goes_on_in_two_processes_or_one(tmp_path, monkeypatch, capfd):
+def test_a_killed_train_command_goes_on_in_two_processes_or_one(
+    scenes, tmp_path, monkeypatch, capfd
+):
     """Interrupted or not, by two or by one: the same run, but for the rounding of float32."""
-    toy.draw(n_train=40, n_val=10, n_test=10, folder=tmp_path / "toy-tiny")
-    source = DataSource(str(tmp_path / "toy-tiny"))
+    source = DataSource(str(scenes))
     monkeypatch.setenv("XMR_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("XMR_RUNS", str(tmp_path / "two"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    options = {"backbone": "toy", "scale": "toy", **TINY}
+    sizes = TINY | {"epochs": 12, "batch_size": 33}
+    options = {"backbone": "toy", "scale": "toy", **sizes}
     command = [
         "train",
         "RFE",
@@ -267,7 +257,7 @@ def test_a_killed_train_command_goes_on_in_two_processes_or_one(tmp_path, monkey
         "--scale",
         "toy",
         "--set",
-        *(f"{name}={value}" for name, value in TINY.items()),
+        *(f"{name}={value}" for name, value in sizes.items()),
     ]
     folder = killed(command, tmp_path / "two")
     assert not (folder / "run.json").exists()
@@ -281,9 +271,6 @@ def test_a_killed_train_command_goes_on_in_two_processes_or_one(tmp_path, monkey
 
     finished = {"one": runs.run("RFE", source, root=tmp_path / "one", **options)}
     finished["then-one"] = runs.run("RFE", source, root=tmp_path / "then-one", **options)
-
-    def never(*_, **__):
-        raise AssertionError("trained again")
 
     monkeypatch.setattr(training, "train", never)
     finished["two"] = runs.run("RFE", source, **options)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from made_data import TINY, never
 
 from xmr_lib import ensemble, evaluation, recipes, reranking, runs, toy
 from xmr_lib.data import captioned
@@ -13,28 +14,8 @@ from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.similarity import Encoded, l2norm
 from xmr_lib.sources import DataSource, features_of, grid_of
 
-TINY = {
-    "word_dim": 12,
-    "rnn_dim": 16,
-    "joint_dim": 16,
-    "epochs": 2,
-    "batch_size": 32,
-    "vocabulary_threshold": 1,
-}
+pytestmark = pytest.mark.usefixtures("beside_scenes")
 OPTIONS = {"scale": "toy", **TINY}
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    place = tmp_path_factory.mktemp("data")
-    toy.draw(n_train=40, n_val=10, n_test=10, folder=place / "toy-tiny")
-    return place / "toy-tiny"
-
-
-@pytest.fixture(autouse=True)
-def folders(scenes, monkeypatch):
-    monkeypatch.setenv("XMR_CACHE", str(scenes.parent / "cache"))
-    monkeypatch.setenv("XMR_RUNS", str(scenes.parent / "runs"))
 
 
 def trained(name, scenes, **more):
@@ -137,7 +118,7 @@ def test_an_ensemble_of_cosines_is_one_of_joined_vectors(scenes):
 
 def test_members_are_reused(scenes, monkeypatch):
     trained("VSE++ + RFE", scenes)
-    monkeypatch.setattr(runs.training, "train", None)  # any training would fail now
+    monkeypatch.setattr(runs.training, "train", never)
     assert trained("VSE++ + RFE", scenes).runs[0].name == "VSE++"
     assert trained("RFE-rerank", scenes).name == "RFE"
 

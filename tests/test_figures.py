@@ -129,28 +129,6 @@ def test_caption_cards_hold_no_photograph(tmp_path):
     render(figure, tmp_path)
 
 
-def test_embedding_space_keeps_distances_of_a_plane(tmp_path):
-    """Points that lie in a plane of 16 dimensions are drawn with their true distances."""
-    rng = np.random.default_rng(0)
-    basis, _ = np.linalg.qr(rng.normal(size=(16, 2)))
-    images, captions = rng.normal(size=(4, 2)), rng.normal(size=(8, 2))
-    figure = figures.plot_embedding_space(
-        {"plane": (images @ basis.T, captions @ basis.T)}, np.repeat(np.arange(4), 2), highlight=[1]
-    )
-    (axes,) = figure.axes
-    assert "100% of the variance" in axes.get_xlabel()
-    squares = np.array([line.get_xydata()[0] for line in axes.lines if line.get_marker() == "s"])
-    drawn = np.linalg.norm(squares[0] - squares[3])
-    assert drawn == pytest.approx(np.linalg.norm(images[0] - images[3]))
-    render(figure, tmp_path)
-
-
-def test_embedding_space_of_collapsed_vectors(tmp_path):
-    same = np.ones((3, 4))
-    figure = figures.plot_embedding_space({"collapsed": (same, same)}, np.arange(3))
-    render(figure, tmp_path)
-
-
 def test_same_picture_is_the_same_file(tmp_path):
     first = figures.save(figures.plot_history(history()), tmp_path / "a.png").read_bytes()
     second = figures.save(figures.plot_history(history()), tmp_path / "b.png").read_bytes()

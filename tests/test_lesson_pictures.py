@@ -17,6 +17,7 @@ from xmr_course.lessons import (
     answer_drawing,
     drawing,
     lesson_01,
+    lesson_02,
     lesson_03,
     lesson_04,
     lesson_05,
@@ -141,6 +142,24 @@ def test_shares_by_size_are_medians_over_items():
 
 
 # --- lessons 01 to 06 -----------------------------------------------------------------------------
+
+
+def test_embedding_space_keeps_distances_of_a_plane():
+    """Points that lie in a plane of 16 dimensions are drawn with their true distances."""
+    rng = np.random.default_rng(0)
+    basis, _ = np.linalg.qr(rng.normal(size=(16, 2)))
+    images, captions = rng.normal(size=(4, 2)), rng.normal(size=(8, 2))
+    spaces = {
+        "plane": (images @ basis.T, captions @ basis.T),
+        "collapsed": (np.ones((4, 3)), np.ones((8, 3))),
+    }
+    figure = lesson_02.plot_embedding_space(spaces, np.repeat(np.arange(4), 2), highlight=[1])
+    axes = figure.axes[0]
+    assert "100% of the variance" in axes.get_xlabel()
+    squares = np.array([line.get_xydata()[0] for line in axes.lines if line.get_marker() == "s"])
+    drawn = np.linalg.norm(squares[0] - squares[3])
+    assert drawn == pytest.approx(np.linalg.norm(images[0] - images[3]))
+    figure.draw_without_rendering()
 
 
 def test_recall_curves_and_protocols():

@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from made_data import TINY, never
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -23,28 +24,8 @@ from xmr_lib.errors import DataError, UnknownNameError
 from xmr_lib.run_folders import fingerprint
 from xmr_lib.sources import DataSource, default_backbone, is_toy
 
-TINY = {
-    "word_dim": 12,
-    "rnn_dim": 16,
-    "joint_dim": 16,
-    "epochs": 2,
-    "batch_size": 32,
-    "vocabulary_threshold": 1,
-}
+pytestmark = pytest.mark.usefixtures("beside_scenes")
 OPTIONS = {"backbone": "toy", "scale": "toy", **TINY}
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory):
-    """A folder of sixty toy scenes, and beside it the cache of their features."""
-    place = tmp_path_factory.mktemp("data")
-    toy.draw(n_train=40, n_val=10, n_test=10, folder=place / "toy-tiny")
-    return place / "toy-tiny"
-
-
-@pytest.fixture(autouse=True)
-def cache(scenes, monkeypatch):
-    monkeypatch.setenv("XMR_CACHE", str(scenes.parent / "cache"))
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +40,6 @@ def finished(scenes):
 def copied(finished, tmp_path):
     """A copy of the finished run's folder, to be damaged."""
     return shutil.copytree(finished.folder, tmp_path / "run")
-
-
-def never(*_, **__):
-    raise AssertionError("trained again")
 
 
 # Trained once ------------------------------------------------------------------------------------
