@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from xmr_course.tables import paper, reproduce
-from xmr_course.tables.page import WIDTH, printed_beside_measured, table
+from xmr_course.tables.page import printed_beside_measured, table
+from xmr_course.tables.paper import WIDTH
 
 
 @pytest.mark.parametrize("name", ["rfe-4", "rfe-6", "smfea-5"])

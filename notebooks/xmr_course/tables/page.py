@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
+from xmr_course.tables.paper import WIDTH
 from xmr_course.tables.reproduce import SIGNS, marked
 from xmr_lib.figures import BLUE, GREY, VERMILION
 
-WIDTH = 100  # characters of a line of text
 _COLOURS = {"▲": BLUE, "▼": VERMILION, "≈": GREY}
 _METRICS = {"i2t_r1": "image → text R@1", "t2i_r1": "text → image R@1", "rsum": "rsum"}
 _STYLES = [

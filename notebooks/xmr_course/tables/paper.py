@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +26,7 @@ from xmr_lib.evaluation import RECALLS
 _PRINTED = resources.files(__package__) / "printed"  # the tables, and what is printed around them
 _ABOUT = json.loads((_PRINTED / "about.json").read_text(encoding="utf-8"))
 
+WIDTH = 100  # characters of a line of text
 PAPERS = {"rfe": "RFE", "smfea": "SMFEA"}
 ROMAN = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X")
 
@@ -146,7 +148,10 @@ class PaperTable:
         shown = self.frame.assign(method=[marked(m) for m in self.methods])
         decimals = 1 if self.has_recalls else 3
         body = shown.to_string(index=False, na_rep="–", float_format=lambda x: f"{x:.{decimals}f}")
-        notes = [f"({i}) {note}" for note, i in numbers.items()]
+        notes = [
+            textwrap.fill(f"({i}) {note}", WIDTH, subsequent_indent="    ")
+            for note, i in numbers.items()
+        ]
         where = f"{self.dataset}, {self.protocol}"
         return "\n".join([f"{self.title} ({where})", body, *notes])
 
