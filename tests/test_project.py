@@ -136,11 +136,6 @@ def test_commands_that_the_readme_names_exist():
     assert set(re.findall(r"python -m xmr_course ([a-z-]+)", ALL)) <= set(course.COMMANDS)
 
 
-def test_the_library_never_names_the_course():
-    for module in (PROJECT / "xmr_lib").rglob("*.py"):
-        assert "xmr_course" not in module.read_text(encoding="utf-8"), module
-
-
 def test_extras_are_those_of_pyproject():
     """The same extras are installed by make, conda and pip users."""
     wanted = "notebooks,tests,offline-backbone"
