@@ -266,7 +266,7 @@ def test_unknown_scale_schedule_and_field():
         recipes.get("RFE", "papers")
     with pytest.raises(UnknownNameError, match=r"no schedule named 'rfe-f8k'.*'rfe-f30k'"):
         recipes.get("RFE", schedule="rfe-f8k")
-    with pytest.raises(UnknownNameError, match=r"no recipe field named 'marign'.*'margin'"):
+    with pytest.raises(UnknownNameError, match=r"no field of RFE named 'marign'.*'margin'"):
         recipes.get("RFE", marign=0.3)
     with pytest.raises(UnknownNameError, match=r"no negatives named 'hard'.*'hardest'"):
         recipes.get("RFE", negatives="hard")

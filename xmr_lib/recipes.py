@@ -61,19 +61,12 @@ _BEFORE: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is trained and how; `get` builds it from a name and a scale.
+    """What is trained and how; `get` builds it from a name and a scale."""
 
-    Attributes:
-        name: As printed in the paper's tables.
-        model: What the model is made of; its class is the family.
-        training: How it is trained.
-        scale: "toy" and "laptop" shrink sizes and epochs; "paper" is the paper's own setting.
-    """
-
-    name: str
-    model: ModelConfig
+    name: str  # as printed in the paper's tables
+    model: ModelConfig  # what the model is made of; its class is the family
     training: TrainingConfig
-    scale: Scale = "paper"
+    scale: Scale = "paper"  # "toy" and "laptop" shrink sizes and epochs
 
     def __post_init__(self) -> None:
         if self.model.of_regions and self.training.finetune_epochs:
@@ -93,15 +86,13 @@ class Recipe:
         >>> get("RFE").replaced(margin=0.3, epochs=2).training.epochs
         2
         """
-        own = field_names(type(self.model))
-        known = (*own, *field_names(TrainingConfig))
+        known = (*field_names(type(self.model)), *field_names(TrainingConfig))
         if unknown := [name for name in changes if name not in known]:
             raise UnknownNameError(f"field of {self.name}", unknown[0], known)
-        model = {name: value for name, value in changes.items() if name in own}
-        training = {name: value for name, value in changes.items() if name not in own}
-        return replace(
-            self, model=replace(self.model, **model), training=replace(self.training, **training)
+        model, training = (
+            replace(config, **_own(type(config), changes)) for config in (self.model, self.training)
         )
+        return replace(self, model=model, training=training)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values for `run.json`, all fields on one level."""
@@ -133,10 +124,7 @@ class Recipe:
         values = _BEFORE | values
         family = ScanConfig if values.get("attention") else DualConfig
         family = SmfeaConfig if values.get("self_attention") else family
-        model, training = (
-            config(**{name: values[name] for name in field_names(config) if name in values})
-            for config in (family, TrainingConfig)
-        )
+        model, training = (config(**_own(config, values)) for config in (family, TrainingConfig))
         return cls(values["name"], model, training, values["scale"])
 
     @cached_property
@@ -151,6 +139,11 @@ class Recipe:
         plain = self.name.replace("++", "pp").replace("=", "")
         slug = re.sub(r"[^a-z0-9.]+", "-", plain.lower()).strip("-")
         return slug if self == get(self.name, self.scale) else f"{slug}-{self.digest}"
+
+
+def _own(config: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Of some values those of a configuration's own fields."""
+    return {name: value for name, value in values.items() if name in field_names(config)}
 
 
 _RFE = "avg-4-max-1234-BiGRU-emb-avg"  # eq. 2 with eq. 6
@@ -226,17 +219,14 @@ def _parse(name: str) -> tuple[type[ModelConfig], dict[str, Any], str]:
         return DualConfig, _DUAL[name], "vsepp"
     if found := _SCAN_GRAMMAR.fullmatch(name):
         words_look = found["direction"] == "t-i"
-        return (
-            ScanConfig,
-            {
-                "attention": found["direction"],
-                "pooling": found["pooling"],
-                "smooth": 9.0 if words_look else 4.0,
-                "lse": 6.0 if words_look else 5.0,
-                "rich_words": "project" if found["rich"] else None,
-            },
-            "scan-f30k",
-        )
+        values = {
+            "attention": found["direction"],
+            "pooling": found["pooling"],
+            "smooth": 9.0 if words_look else 4.0,
+            "lse": 6.0 if words_look else 5.0,
+            "rich_words": "project" if found["rich"] else None,
+        }
+        return ScanConfig, values, "scan-f30k"
     if name in _SMFEA:
         return SmfeaConfig, _SMFEA[name], "smfea"
     if found := _SMFEA_GRAMMAR.fullmatch(name):
@@ -290,14 +280,9 @@ def get(name: str, scale: Scale = "paper", *, schedule: str | None = None, **ove
         raise UnknownNameError("schedule", schedule, SCHEDULES)
     if schedule == "scan-coco" and name.endswith("i-t LSE"):
         said = said | {"lse": 20.0}
-    values = _SCALES_OF[family][scale] | SCHEDULES.get(schedule, {}) | said | overrides
-    model = {key: value for key, value in values.items() if key in field_names(family)}
-    training = {key: value for key, value in values.items() if key in field_names(TrainingConfig)}
-    if unknown := [key for key in overrides if key not in model and key not in training]:
-        known = fields_of(name)
-        kind = "recipe field" if unknown[0] not in FIELDS else f"field of {name}"
-        raise UnknownNameError(kind, unknown[0], known)
-    return Recipe(name, family(**model), TrainingConfig(**training), scale)
+    values = _SCALES_OF[family][scale] | SCHEDULES.get(schedule, {}) | said
+    model, training = (config(**_own(config, values)) for config in (family, TrainingConfig))
+    return Recipe(name, model, training, scale).replaced(**overrides)
 
 
 def fields_of(name: str) -> tuple[str, ...]:
@@ -321,17 +306,11 @@ def overrides_for(name: str, overrides: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Composition:
-    """A name taken apart: what is trained, and what is done with it.
-
-    Attributes:
-        name: The whole name.
-        members: Recipes whose scores are averaged; one for a plain recipe.
-        rerank: The result is re-ranked with the help of the other test items (transductive).
-    """
+    """A name taken apart: what is trained, and what is done with it."""
 
     name: str
-    members: tuple[str, ...]
-    rerank: bool = False
+    members: tuple[str, ...]  # recipes whose scores are averaged; one for a plain recipe
+    rerank: bool = False  # with the help of the other test items (transductive)
 
     @property
     def mark(self) -> str:

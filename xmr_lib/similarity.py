@@ -17,14 +17,10 @@ class Parts:
     The parts of item `i` are rows `starts[i]` to `starts[i + 1]` of one flat tensor, so that a
     caption of sixty words costs the memory of sixty words and no other caption pays for it; and
     what stands behind a caption's end cannot matter, because it is not there.
-
-    Attributes:
-        flat: All parts of all items, `(n_parts, d)`.
-        starts: Where each item begins, and the end, `(n + 1,)` int64, on the CPU.
     """
 
-    flat: Tensor
-    starts: Tensor
+    flat: Tensor  # all parts of all items, (n_parts, d)
+    starts: Tensor  # where each item begins, and the end, (n + 1,) int64, on the CPU
 
     @classmethod
     def from_padded(cls, padded: Tensor, lengths: Tensor) -> Parts:
@@ -109,15 +105,10 @@ def _places(lengths: Tensor, longest: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Encoded:
-    """Encoded images or captions.
+    """Encoded images or captions."""
 
-    Attributes:
-        vectors: One vector per item, `(n, d)`.
-        parts: Regions or words of each item; None for models that do not compare parts.
-    """
-
-    vectors: Tensor
-    parts: Parts | None = None
+    vectors: Tensor  # one vector an item, (n, d)
+    parts: Parts | None = None  # regions or words of each; None where parts are not compared
 
     @classmethod
     def of_parts(cls, parts: Parts) -> Encoded:
@@ -133,9 +124,8 @@ class Encoded:
 
     def to(self, device: torch.device | str) -> Encoded:
         """The same on another device."""
-        return Encoded(
-            self.vectors.to(device), None if self.parts is None else self.parts.to(device)
-        )
+        parts = None if self.parts is None else self.parts.to(device)
+        return Encoded(self.vectors.to(device), parts)
 
     @staticmethod
     def concatenate(pieces: Sequence[Encoded]) -> Encoded:
@@ -163,12 +153,7 @@ def l2norm(x: Tensor, dim: int = -1) -> Tensor:
 def cosine_similarity(images: Tensor, captions: Tensor) -> Tensor:
     """Cosine of unit vectors: `dist` of RFE eqs. 7 and 8, which has the signs of a similarity.
 
-    Args:
-        images: Unit vectors `(n_images, d)`.
-        captions: Unit vectors `(n_captions, d)`.
-
-    Returns:
-        `(n_images, n_captions)`, each in [-1, 1].
+    From `(n_images, d)` and `(n_captions, d)` to `(n_images, n_captions)`, each in [-1, 1].
 
     >>> cosine_similarity(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.6, 0.8], [0.0, 1.0]]))
     tensor([[0.6000, 0.0000]])

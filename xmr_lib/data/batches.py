@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,34 +18,18 @@ from xmr_lib.distributed import Share
 
 @dataclass(frozen=True)
 class Batch:
-    """Pairs of an image and one of its captions; row `i` of everything belongs to pair `i`.
+    """Pairs of an image and one of its captions; row `i` of everything belongs to pair `i`."""
 
-    Attributes:
-        images: Position of each pair's image in the data set `(b,)`; equal numbers, same image.
-        tokens: Word numbers, padded with 0, `(b, n_words)`.
-        lengths: Words of each caption `(b,)`.
-        pooled: Cached features of the backbone, `(b, 2 * sum(stage_dims))`.
-        regions: Cached features of regions, `(b, n_regions, d)`, for models that compare parts.
-        region_counts: How many regions of each image are real; the others are padding, `(b,)`.
-        pixels: The pictures themselves `(b, 3, height, width)`, when the backbone is trained too.
-        nodes: Categories of the captions' referral trees `(b, 7)`, negative where Null; only
-            SMFEA's training needs them.
-        concepts: Concepts of each caption `(b, n_concepts)`, 0 … 1; None: those that its own
-            words name.
-        share: Which pairs of the whole batch these are, when several processes train together;
-            None: all of them.
-    """
-
-    images: Tensor
-    tokens: Tensor | None = None
-    lengths: Tensor | None = None
-    pooled: Tensor | None = None
-    regions: Tensor | None = None
-    region_counts: Tensor | None = None
-    pixels: Tensor | None = None
-    nodes: Tensor | None = None
-    concepts: Tensor | None = None
-    share: Share | None = None
+    images: Tensor  # (b,) place of each pair's image in the data set; equal numbers, same image
+    tokens: Tensor | None = None  # (b, n_words) word numbers, padded with 0
+    lengths: Tensor | None = None  # (b,) words of each caption
+    pooled: Tensor | None = None  # (b, 2 * sum(stage_dims)) cached features of the backbone
+    regions: Tensor | None = None  # (b, n_regions, d) cached features of regions
+    region_counts: Tensor | None = None  # (b,) how many regions are real; the others are padding
+    pixels: Tensor | None = None  # (b, 3, height, width), when the backbone is trained too
+    nodes: Tensor | None = None  # (b, 7) categories of the referral trees, negative where Null
+    concepts: Tensor | None = None  # (b, n_concepts) 0 … 1; None: those that its own words name
+    share: Share | None = None  # which pairs of the whole batch these are; None: all of them
 
     def __len__(self) -> int:
         return len(self.images)
@@ -67,12 +51,8 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch on another device."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        moved = {
-            name: value.to(device, non_blocking=non_blocking)
-            for name, value in values.items()
-            if torch.is_tensor(value)
-        }
+        tensors = {name: value for name, value in vars(self).items() if torch.is_tensor(value)}
+        moved = {name: t.to(device, non_blocking=non_blocking) for name, t in tensors.items()}
         return replace(self, **moved)
 
 
@@ -135,9 +115,6 @@ class Pairs(Dataset):
             seen["nodes"] = torch.from_numpy(self.nodes[chosen])
         arrays = map(torch.from_numpy, (images, tokens, lengths))
         return Batch(*arrays, share=share, **seen)
-
-    def __getitem__(self, caption: int) -> Batch:
-        return self.__getitems__([caption])
 
 
 class LengthBatches(Sampler[list[int]]):

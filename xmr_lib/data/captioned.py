@@ -32,33 +32,22 @@ _SHOWN = 5  # problems named in a message; the others are counted
 
 @dataclass(frozen=True, eq=False)
 class CaptionedImages:
-    """Images, their captions, and which caption belongs to which image.
+    """Images, their captions, and which caption belongs to which image."""
 
-    Attributes:
-        name: Name of the data set ("toy", "flickr8k", a folder's name); what cannot stand in a
-            folder's name is replaced.
-        image_files: (n_images,) absolute paths.
-        captions: (n_captions,) raw text, grouped by image, in the order of the images.
-        image_of_caption: (n_captions,) int64, never decreasing; every image has a caption.
-        splits: (n_images,) names: "train", "val", "test", …
-        rows: (n_images,) int64, place of each image in the data set that this one was cut from:
-            features are stored by it.
-    """
-
-    name: str
-    image_files: tuple[Path, ...]
-    captions: tuple[str, ...]
-    image_of_caption: np.ndarray
-    splits: np.ndarray
+    name: str  # "toy", "flickr8k", …; what cannot stand in a folder's name is replaced
+    image_files: tuple[Path, ...]  # (n_images,) absolute paths
+    captions: tuple[str, ...]  # (n_captions,) raw text, in the order of the images
+    image_of_caption: np.ndarray  # (n_captions,) int64, never decreasing, no image left out
+    splits: np.ndarray  # (n_images,) names: "train", "val", "test", …
+    # (n_images,) int64, places in the data set that this one was cut from: features lie by them.
     rows: np.ndarray
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", plain_folder_name(self.name))
         owners = np.asarray(self.image_of_caption)
-        if owners.shape != (self.n_captions,):
-            raise DataError(f"{self.n_captions} captions, but {owners.shape} indices of images.")
-        if len(self.splits) != self.n_images or len(self.rows) != self.n_images:
-            raise DataError("splits and rows must have one value per image.")
+        sizes = len(owners), len(self.splits), len(self.rows)
+        if sizes != (self.n_captions, self.n_images, self.n_images):
+            raise DataError("image_of_caption has one value a caption; splits and rows, an image.")
         if not np.array_equal(np.unique(owners), np.arange(self.n_images)):
             raise DataError("Every image needs at least one caption, and every caption an image.")
         if (np.diff(owners) < 0).any():

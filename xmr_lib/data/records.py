@@ -35,19 +35,12 @@ _TURNED = re.compile("[\u202a-\u202e\u2066-\u2069]")  # reverse the direction of
 
 @dataclass
 class Row:
-    """Some captions of one image.
+    """Some captions of one image."""
 
-    Attributes:
-        image: Its file name, perhaps with folders.
-        captions: Cleaned, none of them empty.
-        split: "train", "val", "test", …; "" where a cell is empty; None where nothing says it.
-        where: Place in the file ("line 12", "images[3]"), for messages.
-    """
-
-    image: str
-    captions: list[str] = field(default_factory=list)
-    split: str | None = None
-    where: str = ""
+    image: str  # its file name, perhaps with folders
+    captions: list[str] = field(default_factory=list)  # cleaned, none of them empty
+    split: str | None = None  # "train", …; "" where a cell is empty; None where nothing says it
+    where: str = ""  # place in the file ("line 12", "images[3]"), for messages
 
     def add(self, caption: str, where: str, problems: list[str]) -> None:
         """Adds a caption; one of which nothing can be seen becomes a problem."""

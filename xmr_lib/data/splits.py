@@ -20,7 +20,6 @@ def assign_splits(
     protocol: str | None = None,
     *,
     restval: bool = True,
-    seed: int = 0,
 ) -> np.ndarray:
     """Gives every image its split.
 
@@ -29,11 +28,10 @@ def assign_splits(
         given: The split of each in the annotations; None: not given.
         protocol: "karpathy": the file's own splits, which it must have (Flickr30K
             29,000/1,014/1,000, MS-COCO 113,287/5,000/5,000 with `restval`). "rfe": RFE's
-            29,783/1,000/1,000 of all images of Flickr30K, drawn from the seed, since the list is
-            not published. None: the given splits or, if there are none, 80/10/10 by
+            29,783/1,000/1,000 of all images of Flickr30K, drawn at random (always the same), since
+            the list is not published. None: the given splits or, if there are none, 80/10/10 by
             `split_by_name`.
         restval: Count MS-COCO's "restval" images as training images.
-        seed: Draws RFE's held-out images.
 
     Returns:
         (n_images,) names of splits.
@@ -45,7 +43,7 @@ def assign_splits(
     if protocol not in (None, *PROTOCOLS):
         raise UnknownNameError("split protocol", protocol, PROTOCOLS)
     if protocol == "rfe":
-        return _rfe(names, seed)
+        return _rfe(names)
     unknown = sum(split is None for split in given)
     if unknown == len(given) and protocol is None:
         return split_by_name(names)
@@ -79,7 +77,7 @@ def split_by_name(names: list[str]) -> np.ndarray:
     return splits
 
 
-def _rfe(names: list[str], seed: int) -> np.ndarray:
+def _rfe(names: list[str]) -> np.ndarray:
     if len(names) != _FLICKR30K:
         raise DataError(
             f"RFE's split needs all {_FLICKR30K:,} images of Flickr30K (those of "
@@ -89,7 +87,7 @@ def _rfe(names: list[str], seed: int) -> np.ndarray:
     splits = np.full(len(names), "train", dtype="<U5")
     # Drawn over the sorted names, so that the order of lines in the file does not matter.
     held_out = np.argsort(np.array(names), kind="stable")
-    held_out = held_out[np.random.default_rng(seed).permutation(len(names))]
+    held_out = held_out[np.random.default_rng(0).permutation(len(names))]
     splits[held_out[:_RFE_HELD_OUT]] = "val"
     splits[held_out[_RFE_HELD_OUT : 2 * _RFE_HELD_OUT]] = "test"
     return splits

@@ -108,14 +108,7 @@ class TokenizedCaptions:
         return len(self.starts) - 1
 
     def padded(self, captions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The chosen captions side by side, padded with 0.
-
-        Args:
-            captions: Which captions, `(n,)`.
-
-        Returns:
-            Word numbers `(n, longest)` int64 and lengths `(n,)` int64.
-        """
+        """The chosen captions `(n,)` padded with 0, `(n, longest)` int64, and lengths `(n,)`."""
         lengths = self.lengths[captions]
         columns = np.arange(lengths.max(initial=0))
         inside = columns < lengths[:, None]  # (n, longest)
@@ -179,14 +172,6 @@ class Vocabulary:
             flat.append(end)
             starts.append(len(flat))
         return TokenizedCaptions(np.array(flat, dtype=np.int32), np.array(starts, dtype=np.int64))
-
-    def unknown(self, caption: str) -> list[str]:
-        """The words of a caption that are not in the vocabulary, in order.
-
-        >>> Vocabulary.build(["a dog"], threshold=1).unknown("A zebra, a dog")
-        ['zebra', ',']
-        """
-        return [word for word in tokenize(caption) if word not in self.index]
 
     def share_of_unknown_words(self, captions: Iterable[str]) -> float:
         """Share (0 … 1) of the captions' words that are not in the vocabulary."""

@@ -33,7 +33,6 @@ def mean_part(parts: Tensor, mask: Tensor) -> Tensor:
     Returns:
         `(n, d)`.
 
-    >>> import torch
     >>> mean_part(torch.tensor([[[1.0], [3.0], [99.0]]]), torch.tensor([[True, True, False]]))
     tensor([[2.]])
     """
@@ -56,12 +55,8 @@ def attention_weights(query: Tensor, parts: Tensor, mask: Tensor, scaled: bool =
     Returns:
         Weights `(n, n_parts)` that add up to 1, zero on padding.
 
-    >>> import torch
-    >>> weights = attention_weights(
-    ...     torch.tensor([[1.0]]), torch.tensor([[[0.0], [0.0], [7.0]]]),
-    ...     torch.tensor([[True, True, False]]),
-    ... )
-    >>> weights
+    >>> query, parts = torch.tensor([[1.0]]), torch.tensor([[[0.0], [0.0], [7.0]]])
+    >>> attention_weights(query, parts, torch.tensor([[True, True, False]]))
     tensor([[0.5000, 0.5000, 0.0000]])
     """
     products = (parts.masked_fill(~mask[..., None], 0) @ query[..., None])[..., 0]
@@ -81,11 +76,8 @@ def attended(weights: Tensor, parts: Tensor, mask: Tensor) -> Tensor:
     Returns:
         Instance vectors `(n, d)`, `V^D` or `S^D` of the paper.
 
-    >>> import torch
-    >>> attended(
-    ...     torch.tensor([[0.25, 0.75]]), torch.tensor([[[4.0], [8.0]]]),
-    ...     torch.tensor([[True, True]]),
-    ... )
+    >>> weights, parts = torch.tensor([[0.25, 0.75]]), torch.tensor([[[4.0], [8.0]]])
+    >>> attended(weights, parts, torch.tensor([[True, True]]))
     tensor([[7.]])
     """
     return (weights[:, None] @ parts.masked_fill(~mask[..., None], 0))[:, 0]
@@ -161,18 +153,13 @@ class LearnedAttention(nn.Module):
     sentences nothing is, and their mean has length one. Dropout follows each tanh.
 
     Args:
-        dim: Size of the parts.
-        dropout: Its rate, 0.4 in CVSE.
         places: Most regions of an image; None for sentences.
     """
 
     def __init__(self, dim: int, dropout: float, places: int | None = None) -> None:
         super().__init__()
-        self.part, self.query, self.score = (
-            nn.Linear(dim, dim),
-            nn.Linear(dim, dim),
-            nn.Linear(dim, 1),
-        )
+        self.part, self.query = nn.Linear(dim, dim), nn.Linear(dim, dim)
+        self.score = nn.Linear(dim, 1)
         self.part_norm = PlaceNorm(places) if places else None
         self.query_norm = nn.BatchNorm1d(dim) if places else None
         self.dropout = nn.Dropout(dropout)

@@ -21,13 +21,7 @@ SHARPNESS = 10.0  # of all softmaxes over concepts
 
 
 class ConceptGraph(nn.Module):
-    """Two layers of graph convolution over the concepts' word vectors.
-
-    Args:
-        word_dim: Size of a word vector.
-        hidden: Size of the first layer.
-        joint_dim: Size of the joint space.
-    """
+    """Two layers of graph convolution over the concepts' word vectors."""
 
     def __init__(self, word_dim: int, hidden: int, joint_dim: int) -> None:
         super().__init__()
@@ -52,11 +46,7 @@ class ConceptGraph(nn.Module):
 
 
 class ConceptAttention(nn.Module):
-    """How much each concept has to do with an item.
-
-    Args:
-        dim: Size of the joint space.
-    """
+    """How much each concept has to do with an item."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()

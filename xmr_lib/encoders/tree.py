@@ -39,11 +39,7 @@ def _in_order(leaves: Tensor, middle: Tensor, root: Tensor) -> Tensor:
 
 
 class NodeInputs(nn.Module):
-    """Maps an instance vector to the input of every node (SMFEA eq. 5).
-
-    Args:
-        dim: Size of instance vectors and of inputs.
-    """
+    """Maps an instance vector to the input of every node (SMFEA eq. 5)."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -104,15 +100,7 @@ def hidden_state(o: Tensor, c: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class NodeStates:
-    """States of all places, each `(n, 7, h)`; chain and linear have hidden states only.
-
-    Attributes:
-        hidden: Hidden states.
-        memory: Cell states.
-        input_gate: Gates of eq. 6.
-        forget_gate: Gates of eq. 7.
-        output_gate: Gates of eq. 8.
-    """
+    """States of all places, each `(n, 7, h)`; chain and linear have hidden states only."""
 
     hidden: Tensor
     memory: Tensor | None = None
@@ -173,10 +161,6 @@ class LinearTree(nn.Module):
     """The same tree without gates (after StructCap, Chen et al. 2017): `h = W x + U sum(h_k)`.
 
     SMFEA compares with it by name only; this is our reading of "simple linear-based tree".
-
-    Args:
-        dim: Size of a node's input.
-        node_dim: Size of its hidden state.
     """
 
     def __init__(self, dim: int, node_dim: int) -> None:
@@ -194,12 +178,7 @@ class LinearTree(nn.Module):
 
 
 class Chain(nn.Module):
-    """An ordinary LSTM from place 1 to place 7 (Hochreiter and Schmidhuber 1997).
-
-    Args:
-        dim: Size of a node's input.
-        node_dim: Size of its hidden state.
-    """
+    """An ordinary LSTM from place 1 to place 7 (Hochreiter and Schmidhuber 1997)."""
 
     def __init__(self, dim: int, node_dim: int) -> None:
         super().__init__()
@@ -211,13 +190,7 @@ class Chain(nn.Module):
 
 
 class NodeClassifier(nn.Module):
-    """Which fragment, or which relation, a node stands for (SMFEA eqs. 12 and 13).
-
-    Args:
-        node_dim: Size of a hidden state.
-        n_fragments: Categories of the leaves.
-        n_relations: Categories of the other nodes.
-    """
+    """Which fragment, or which relation, a node stands for (SMFEA eqs. 12 and 13)."""
 
     def __init__(self, node_dim: int, n_fragments: int, n_relations: int) -> None:
         super().__init__()
@@ -251,12 +224,7 @@ class NodeClassifier(nn.Module):
 
 
 class TreeEmbedding(nn.Module):
-    """All hidden states as one vector, each through a matrix of its own (SMFEA eq. 14).
-
-    Args:
-        node_dim: Size of a hidden state.
-        dim: Size of the joint space.
-    """
+    """All hidden states as one vector, each through a matrix of its own (SMFEA eq. 14)."""
 
     def __init__(self, node_dim: int, dim: int) -> None:
         super().__init__()
@@ -274,19 +242,12 @@ class TreeEmbedding(nn.Module):
 
 @dataclass(frozen=True)
 class Structured:
-    """What a structured encoder makes of a batch.
+    """What a structured encoder makes of a batch."""
 
-    Attributes:
-        fragments: Log-probabilities of the leaves, `(n, 4, n_fragments)`.
-        relations: Log-probabilities of the other nodes, `(n, 3, n_relations)`.
-        embedding: `V^T` or `S^T`, `(n, d)`; None where only categories are kept.
-        states: Of all places; None where only categories are kept.
-    """
-
-    fragments: Tensor
-    relations: Tensor
-    embedding: Tensor | None = None
-    states: NodeStates | None = None
+    fragments: Tensor  # log-probabilities of the leaves, (n, 4, n_fragments)
+    relations: Tensor  # log-probabilities of the other nodes, (n, 3, n_relations)
+    embedding: Tensor | None = None  # V^T or S^T, (n, d); None where only categories are kept
+    states: NodeStates | None = None  # of all places; None where only categories are kept
 
 
 class StructuredEncoder(nn.Module):

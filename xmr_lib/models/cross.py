@@ -60,13 +60,7 @@ SCALES = {
 
 
 class CrossAttentionModel(RetrievalModel):
-    """SCAN and SCAN-RFE: regions and words, compared with each other (RFE §IV-C).
-
-    Args:
-        config: Which variant.
-        vocabulary_size: Number of words.
-        region_dim: Size of a region's features.
-    """
+    """SCAN and SCAN-RFE: regions and words, compared with each other (RFE §IV-C)."""
 
     backbone = None
     compares_vectors = False

@@ -127,35 +127,19 @@ def fuse(
 
 @dataclass(frozen=True)
 class Views:
-    """A batch's items as SMFEA sees them.
+    """A batch's items as SMFEA sees them; None where the config has no trees or concepts."""
 
-    Attributes:
-        instance: `V^D` or `S^D`, `(b, d)`.
-        attention: Weights of regions or words that made it, `(b, n_parts)`, zero on padding.
-        structured: Tree (or chain) of each item; None where the config has none.
-        embedding: `V^T` or `S^T`, `(b, d)`; None where the config has none.
-        concepts: `V^C` or `S^C`, `(b, d)`; None where the config has none.
-        concept_weights: Attention over the concepts, `(b, n_concepts)`.
-        fused: `V^F` or `S^F`, `(b, d)`.
-    """
-
-    instance: Tensor
-    attention: Tensor
-    structured: Structured | None
-    embedding: Tensor | None
-    concepts: Tensor | None
-    concept_weights: Tensor | None
-    fused: Tensor
+    instance: Tensor  # V^D or S^D, (b, d)
+    attention: Tensor  # weights of regions or words that made it, (b, n_parts), zero on padding
+    structured: Structured | None  # tree (or chain) of each item
+    embedding: Tensor | None  # V^T or S^T, (b, d)
+    concepts: Tensor | None  # V^C or S^C, (b, d)
+    concept_weights: Tensor | None  # attention over the concepts, (b, n_concepts)
+    fused: Tensor  # V^F or S^F, (b, d)
 
 
 class StructuredModel(RetrievalModel):
     """SMFEA (its §3): one vector an item, made of three.
-
-    Args:
-        config: Which variant.
-        vocabulary_size: Number of words.
-        region_dim: Size of a region's features.
-        knowledge: Categories and concepts of the training captions.
 
     Raises:
         DataError: The config has trees or concepts, and `knowledge` has not.
@@ -224,12 +208,11 @@ class StructuredModel(RetrievalModel):
         instance, attention = self.image(batch.regions, batch.region_counts, batch.share)
         tree = self.image_tree(instance) if self._wanted(trees) else None
         embedding = tree.embedding if tree else None
-        concepts = weights = None
+        concepts = None, None
         if self.consensus is not None:
             graph = self._graph() if graph is None else graph
-            concepts, weights = self.consensus.images(instance, graph, batch.share)
-        fused = self._fused(instance, embedding, concepts)
-        return Views(instance, attention, tree, embedding, concepts, weights, fused)
+            concepts = self.consensus.images(instance, graph, batch.share)
+        return self._views(instance, attention, tree, embedding, *concepts)
 
     def caption_views(self, batch: Batch, trees: bool = True, graph: Tensor | None = None) -> Views:
         """All that the model makes of the batch's captions; arguments as for `image_views`."""
@@ -241,21 +224,22 @@ class StructuredModel(RetrievalModel):
         embedding = tree.embedding if tree else None
         if tree and self.config.residual_text:
             embedding = embedding + instance
-        concepts = weights = None
+        concepts = None, None
         if self.consensus is not None:
             labels = batch.concepts
             if labels is None:
                 labels = self.labels(batch.tokens, batch.lengths)
             graph = self._graph() if graph is None else graph
-            concepts, weights = self.consensus.captions(instance, labels, graph, batch.share)
-        fused = self._fused(instance, embedding, concepts)
-        return Views(instance, attention, tree, embedding, concepts, weights, fused)
+            concepts = self.consensus.captions(instance, labels, graph, batch.share)
+        return self._views(instance, attention, tree, embedding, *concepts)
 
     def _wanted(self, trees: bool) -> bool:
         return self.image_tree is not None and (trees or self.config.betas[1] > 0)
 
-    def _fused(self, instance: Tensor, embedding: Tensor | None, concepts: Tensor | None) -> Tensor:
-        return fuse(instance, embedding, concepts, self.config.betas, self.config.fusion == "unit")
+    def _views(self, instance, attention, tree, embedding, concepts, weights) -> Views:
+        config = self.config
+        fused = fuse(instance, embedding, concepts, config.betas, config.fusion == "unit")
+        return Views(instance, attention, tree, embedding, concepts, weights, fused)
 
     def labels(self, tokens: Tensor, lengths: Tensor) -> Tensor:
         """Concepts that a caption names itself: `(b, n_concepts)` of 0 and 1."""
@@ -293,10 +277,8 @@ class StructuredModel(RetrievalModel):
             DataError: The config needs categories, and the batch has none.
         """
         graph = self._graph()  # both sides share it
-        image, caption = (
-            self.image_views(batch, graph=graph),
-            self.caption_views(batch, graph=graph),
-        )
+        image = self.image_views(batch, graph=graph)
+        caption = self.caption_views(batch, graph=graph)
         config = self.config
 
         def rank(one: Tensor, other: Tensor, negatives: Negatives | None) -> dict[str, Tensor]:
