@@ -33,13 +33,7 @@ def chance_rsum(captions_per_image: np.ndarray) -> float:
 
 
 def remarks(data: CaptionedImages, vocabulary: Vocabulary, split: str = "test") -> list[str]:
-    """What to bear in mind about numbers measured on a split; empty if nothing is unusual.
-
-    Args:
-        data: The whole data set.
-        vocabulary: Of the model.
-        split: The split that was evaluated.
-    """
+    """What to bear in mind about numbers measured on a split; empty if nothing is unusual."""
     part = data.split(split)
     n, said = part.n_images, []
     chance = chance_rsum(np.bincount(part.image_of_caption))

@@ -43,12 +43,7 @@ def rich_image_features(
 
 
 class StandardisedInput(nn.Module):
-    """Subtracts the training features' mean and divides by their s.d., channel by channel.
-
-    Args:
-        width: Channels.
-        standardise: False leaves features as they are.
-    """
+    """Subtracts the training features' mean and divides by their s.d., channel by channel."""
 
     def __init__(self, width: int, standardise: bool) -> None:
         super().__init__()

@@ -133,12 +133,7 @@ class TextEncoder(EmbeddedWords):
         self.fc = nn.Linear(width, config.joint_dim) if config.project_text else None
 
     def context(self, words: Tensor, lengths: Tensor) -> Tensor:
-        """Final GRU states, forward and backward summed (RFE eqs. 4 and 5), `(n, rnn_dim)`.
-
-        Args:
-            words: Word embeddings `(n, n_words, word_dim)`.
-            lengths: Words of each caption `(n,)`; what stands behind them is never read.
-        """
+        """Final GRU states, forward and backward summed (RFE eqs. 4 and 5), `(n, rnn_dim)`."""
         states = gru_states(self.rnn, words, lengths)
         forward, *backward = states.chunk(1 + self.rnn.bidirectional, dim=2)
         last = (lengths - 1).to(words.device)[:, None, None].expand(-1, 1, forward.shape[2])

@@ -44,8 +44,6 @@ class DualEncoder(RetrievalModel):
     """VSE++ and RFE: one vector an image, one a caption (RFE Fig. 2).
 
     Args:
-        config: Which variant.
-        vocabulary_size: Number of words.
         stage_dims: Channels of the backbone's C1…C4.
         backbone: Given when it is trained too; batches then carry pixels, not pooled features.
     """
