@@ -204,7 +204,7 @@ def run(
     Args:
         recipe: A recipe or its name.
         data: "toy", a folder or annotation file, a `DataSource`, or captioned images.
-        scale: "toy", "laptop" or "paper"; by default "toy" on toy scenes, else "laptop".
+        scale: By default "toy" on toy scenes, else "laptop".
         seed: Seed of weights and batches.
         backbone: Network whose features are used; by default the toy one on toy scenes, else
             EfficientNet-Lite0.

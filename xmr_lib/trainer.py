@@ -88,14 +88,11 @@ class Trainer:
 
     Args:
         model: Stage 1 begins with its weights; every stage leaves its best ones in it.
-        config: Epochs, learning rate and so on.
         learn: Images to train on.
         select: Images to choose the best epoch by.
         features: Of the whole data set.
-        vocabulary: The run's words.
         nodes: Categories of the training captions' trees `(n, 7)`, for SMFEA.
         folder: Where `stage-1` and `stage-2` are kept.
-        seed: Seed of the batches.
     """
 
     def __init__(

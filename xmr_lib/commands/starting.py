@@ -18,7 +18,7 @@ def doctor(deep: bool = False) -> None:
 
 
 def pretrain_toy(
-    out: Path | None = None, scenes: int | None = None, epochs: int | None = None, seed: int = 0
+    out: Path | None = None, scenes: int = 8000, epochs: int = 6, seed: int = 0
 ) -> None:
     """Train the toy backbone anew on scenes of its own (it ships trained).
 
@@ -30,9 +30,7 @@ def pretrain_toy(
     """
     from xmr_lib.encoders import toy_pretraining
 
-    given = {"n_scenes": scenes, "epochs": epochs}
-    options = {name: value for name, value in given.items() if value is not None}
-    for name, value in toy_pretraining.pretrain(out, seed=seed, **options).items():
+    for name, value in toy_pretraining.pretrain(out, scenes, epochs, seed).items():
         print(f"{name}: {value:.3f}" if isinstance(value, float) else f"{name}: {value}")
 
 
