@@ -144,10 +144,10 @@ def _smfea() -> Picture:
     d.box("rank", "loss", 11.05, middle, 1.5, 0.8, "triplet loss\neq. 17")
     d.note(9.2, middle, "eq. 20: the sum\nof eqs. 17, 18, 19")
     sides = (
-        ("V", "image", 1, "image", "K regions,\nlinear layer", "eqs. 1–3", "36", "VCS", 12, 15),
-        ("S", "text", -1, "sentence", "L words,\nbiGRU, eq. 4", "as eqs. 1–3", "L", "TCS", 13, 16),
+        ("V", "image", 1, "image", "K regions,\nlinear layer", "eqs. 1–3", "36", "VCS", 15),
+        ("S", "text", -1, "sentence", "L words,\nbiGRU, eq. 4", "as eqs. 1–3", "L", "TCS", 16),
     )
-    for v, kind, up, given, parts, equations, k, tree, classes, sum_ in sides:
+    for v, kind, up, given, parts, equations, k, tree, sum_ in sides:
         y = middle + 2.1 * up
         d.box(given, "given", 0.55, y, 0.9, 0.7, given)
         d.box(f"{v} parts", kind, 2.6, y, 1.25, 0.7, parts)
@@ -165,7 +165,7 @@ def _smfea() -> Picture:
         leave, enter = ("bottom", "top") if up > 0 else ("top", "bottom")
         for loss in ("KL", "CE"):
             d.flow(f"{v}T", loss, leave=leave, enter=enter, at=0.55, dashed=True)
-        d.note(7.28, middle + 0.78 * up, f"$y^{v}$: eq. {classes}", ha="left")
+        d.note(7.28, middle + 0.78 * up, f"$y^{v}$: eqs. 12, 13", ha="left")
         d.flow(f"{v}F", "rank", "(n, d)", enter=enter)
     d.flow("sentence", "tree", leave="top", enter="left", dashed=True)
     d.flow("tree", "CE", "(n, 7)", dashed=True)
@@ -181,7 +181,7 @@ def _smfea_trees() -> Picture:
     d = Diagram(12, 7.0, "SMFEA's trees: map, combine, classify, align (after SMFEA Fig. 3)")
     middle = 3.45
     words = (
-        "each node names its category: $y^V$ eq. 12, $y^S$ eq. 13\n"
+        "each node names its category (eqs. 12, 13)\n"
         "cross-entropy with the referral tree: eq. 18; divergence between the two: eq. 19"
     )
     d.box("losses", "loss", 5.75, middle, 6.9, 0.75, words)
