@@ -25,6 +25,7 @@ from xmr_lib.encoders.text import TextEncoder, pool_words, rich_text_features, w
 from xmr_lib.encoders.tree import TernaryTree
 from xmr_lib.language.referral_tree import referral_tree
 from xmr_lib.language.tagging import load_tagger
+from xmr_lib.models.dual import DualConfig
 from xmr_lib.similarity import Parts, l2norm
 
 NAMES = assignment_ids(course_dir())
@@ -115,7 +116,7 @@ def test_rich_features():
     ours = answers["rich_image"](maps, (1, 2, 3, 4), (4,), answers["pool"], answers["unit"])
     torch.testing.assert_close(ours, rich_image_features(pool_stages(tuple(maps)), (2, 3, 4, 5)))
 
-    encoder = TextEncoder(9, word_dim=4, rnn_dim=3, joint_dim=5, bidirectional=True)
+    encoder = TextEncoder(9, DualConfig(word_dim=4, rnn_dim=3, joint_dim=5, bidirectional=True))
     words, lengths = torch.randn(4, 6, 4), torch.tensor([6, 1, 3, 2])
     packed = torch.nn.utils.rnn.pack_padded_sequence(
         words, lengths, batch_first=True, enforce_sorted=False

@@ -111,7 +111,7 @@ def test_one_of_a_hundred_queries_is_told_in_seconds_of_one(monkeypatch):
 
 
 def test_its_picture_names_both_works(frame):
-    memory, seconds = hundred_thousand.plot(frame).axes
+    memory, seconds = growth_page.plot_measured(frame).axes
     labels = [text.get_text() for text in memory.get_legend().get_texts()]
     assert labels == [
         "ranks, 256 numbers",

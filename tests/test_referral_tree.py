@@ -156,9 +156,9 @@ def test_a_long_caption_takes_linear_time():
     "text", ["a dog chases a " + "woof" * 250, "the dog runs over a cat " * 22_000]
 )
 def test_a_long_word_and_a_long_text_take_seconds(text):
-    started = time.perf_counter()
+    started = time.process_time()  # other programs do not count
     assert referral_tree(text)[1] == "dog"
-    assert time.perf_counter() - started < 30
+    assert time.process_time() - started < 30
 
 
 def test_unknown_parsers_are_told():

@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import matplotlib as mpl
+import matplotlib.ticker
 import numpy as np
 import pandas as pd
 
 from xmr_course import growth
 from xmr_lib.figures import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILION, Picture, style
+
+# What `make bench` measures at 100,000 captions: works, sizes of vectors, bytes of a process.
+RANKS = "ranks and recalls, both ways"
+RERANKING = "re-ranking, both ways, and ranks"
+DIMS = (256, 1024)
+LIMIT = 4e9
 
 
 def table(
@@ -130,4 +137,47 @@ def plot_memory(
             title=f"Memory of an index, vectors of {d} numbers – {growth.NOTE}",
         )
         axes.legend(fontsize=9, loc="lower right")
+        return figure
+
+
+def plot_measured(frame: pd.DataFrame) -> Picture:
+    """Memory of the whole process against the number of items, and CPU seconds.
+
+    Args:
+        frame: Rows of `bench_100k.csv`.
+    """
+    with mpl.rc_context(style()):
+        figure = Picture(figsize=(10, 3.8), layout="constrained")
+        memory, seconds = figure.subplots(1, 2)
+        for work, colour in ((RANKS, BLUE), (RERANKING, ORANGE)):
+            for dim, marker, line in zip(DIMS, "os", ("--", "-"), strict=True):
+                some = frame[(frame["work"] == work) & (frame["dims"] == dim)]
+                items = some["images"] + some["captions"]
+                look = {"marker": marker, "linestyle": line, "color": colour}
+                name = f"{work.split(',')[0].replace(' and recalls', '')}, {dim} numbers"
+                memory.plot(items, some["megabytes"] / 1e3, label=name, **look)
+                seconds.plot(items, some["cpu_seconds"], **look)
+        memory.axhline(LIMIT / 1e9, color=GREY, linewidth=1)
+        memory.text(
+            0.02,
+            LIMIT / 1e9,
+            "limit",
+            color=GREY,
+            va="bottom",
+            transform=memory.get_yaxis_transform(),
+        )
+        last = frame[frame["work"] == RERANKING]
+        most = last["images"] + last["captions"]
+        n = np.array([most.min(), most.max()])
+        top = last["cpu_seconds"].max()
+        seconds.plot(n, top * (n / n[-1]) ** 2, ":", color=GREEN, label="∝ items²")
+        memory.set(title="Memory of the whole process, input included", ylabel="GB", ylim=(0, None))
+        seconds.set(title="CPU time", ylabel="CPU seconds", xscale="log", yscale="log")
+        seconds.set_xticks(n, [f"{each:,}" for each in n])
+        seconds.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+        memory.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
+        for axes in (memory, seconds):
+            axes.set_xlabel("images + captions")
+        memory.legend(fontsize=8, loc="center left", bbox_to_anchor=(0.0, 0.72))
+        seconds.legend(fontsize=8)
         return figure

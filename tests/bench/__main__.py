@@ -7,6 +7,7 @@ import sys
 import pandas as pd
 import torch
 from tqdm.auto import tqdm
+from xmr_course import growth_page
 
 from bench import PARTS, growth, hundred_thousand
 from xmr_lib import figures
@@ -47,7 +48,7 @@ def main(names: list[str]) -> None:
         frame = hundred_thousand.measure()
         print(frame.round(3).to_string(index=False))
         frame.round(5).to_csv(folder / "bench_100k.csv", index=False)
-        print(figures.save(hundred_thousand.plot(frame), folder / "bench_100k.png"))
+        print(figures.save(growth_page.plot_measured(frame), folder / "bench_100k.png"))
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:

@@ -16,33 +16,27 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
-import matplotlib.ticker
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
+from xmr_course.growth_page import DIMS, LIMIT, RANKS, RERANKING
 
 from bench.attention import VARIANTS
 from bench.rows import in_own_process, peak_bytes
 from xmr_lib import evaluation, models, recipes
 from xmr_lib.data.vocabulary import TokenizedCaptions
 from xmr_lib.encoding import encode_captions
-from xmr_lib.figures import BLUE, GREEN, GREY, ORANGE, Picture, style
 from xmr_lib.reranking import evaluate as evaluate_reranked
 from xmr_lib.retrieval import top_k
 from xmr_lib.similarity import Encoded, cosine_similarity, l2norm
 
 N_IMAGES = (5_000, 20_000)
-DIMS = (256, 1024)
 CAPTIONS = 5  # an image's
-LIMIT = 4e9  # bytes of a whole process
 VOCABULARY = 8_000  # words, about as many as Flickr30K's captions repeat
 STAGES = (256, 512, 1024, 2048)  # ResNet-152's
 
-RANKS = "ranks and recalls, both ways"
-RERANKING = "re-ranking, both ways, and ranks"
 ONE_QUERY = "exact search, one query"
 HUNDRED_QUERIES = "exact search, 100 queries at once"
 ENCODING = "encoding captions, RFE of the paper's size"
@@ -232,46 +226,3 @@ def _timed(work: Callable[[], object]) -> dict[str, float]:
 
 
 # --- picture --------------------------------------------------------------------------------------
-
-
-def plot(frame: pd.DataFrame) -> Picture:
-    """Memory of the whole process against the number of items, and CPU seconds.
-
-    Args:
-        frame: As `measure` returns it, or as read from its CSV.
-    """
-    with mpl.rc_context(style()):
-        figure = Picture(figsize=(10, 3.8), layout="constrained")
-        memory, seconds = figure.subplots(1, 2)
-        for work, colour in ((RANKS, BLUE), (RERANKING, ORANGE)):
-            for dim, marker, line in zip(DIMS, "os", ("--", "-"), strict=True):
-                some = frame[(frame["work"] == work) & (frame["dims"] == dim)]
-                items = some["images"] + some["captions"]
-                look = {"marker": marker, "linestyle": line, "color": colour}
-                name = f"{work.split(',')[0].replace(' and recalls', '')}, {dim} numbers"
-                memory.plot(items, some["megabytes"] / 1e3, label=name, **look)
-                seconds.plot(items, some["cpu_seconds"], **look)
-        memory.axhline(LIMIT / 1e9, color=GREY, linewidth=1)
-        memory.text(
-            0.02,
-            LIMIT / 1e9,
-            "limit",
-            color=GREY,
-            va="bottom",
-            transform=memory.get_yaxis_transform(),
-        )
-        last = frame[frame["work"] == RERANKING]
-        most = last["images"] + last["captions"]
-        n = np.array([most.min(), most.max()])
-        top = last["cpu_seconds"].max()
-        seconds.plot(n, top * (n / n[-1]) ** 2, ":", color=GREEN, label="∝ items²")
-        memory.set(title="Memory of the whole process, input included", ylabel="GB", ylim=(0, None))
-        seconds.set(title="CPU time", ylabel="CPU seconds", xscale="log", yscale="log")
-        seconds.set_xticks(n, [f"{each:,}" for each in n])
-        seconds.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-        memory.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))
-        for axes in (memory, seconds):
-            axes.set_xlabel("images + captions")
-        memory.legend(fontsize=8, loc="center left", bbox_to_anchor=(0.0, 0.72))
-        seconds.legend(fontsize=8)
-        return figure
