@@ -40,12 +40,13 @@ lint: $(INSTALLED)
 unit: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-# Two notebooks at a time with one thread each; where both need the same run, one trains it and
-# the other waits.
+# The demo trains what most lessons need. Then two notebooks at a time, with one thread each; where
+# both need the same other run, one trains it and the other waits.
 nbval: $(INSTALLED)
 ifeq ($(NOTEBOOKS),)
 	@echo "notebooks/ holds no notebook: nothing to validate."
 else
+	OMP_NUM_THREADS=1 $(BIN)/python -m xmr_course demo
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --nbval --nbval-current-env \
 	    --nbval-sanitize-with tests/nbval_sanitize.cfg $(NOTEBOOKS)
 endif
